@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""The command line of Kowalski: an alert broker and archive for time-domain astronomy.
+
+Any Python 3.11 to 3.13 starts it; on first use it makes .venv beside itself, installs requirements.txt there, and goes
+on with that Python. So this file imports the standard library only, and is written so that a Python as old as 3.6 gets
+far enough to be refused in words.
+"""
+
+import argparse
+import hashlib
+import importlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+ROOT = os.path.dirname(os.path.realpath(__file__))
+OLDEST, NEWEST = (3, 11), (3, 13)
+#: GB that .venv takes, with pip's copies while it is made
+DISK_GB = 5
+
+
+class Command(NamedTuple):
+    """One command: the module with its ``add_arguments(parser)`` and ``run(arguments)``, and what it is for."""
+
+    module: str
+    help: str
+    #: all that follows goes to ``run`` as it is, in ``arguments.arguments``
+    passes_through: bool = False
+
+
+COMMANDS = {
+    "demo": Command("kowalski.local.demo", "a night of alerts through the whole chain, on this machine"),
+    "test": Command(
+        "kowalski.local.run_tests", "all tests with the services they need; takes pytest's arguments", True
+    ),
+    "up": Command("kowalski.local.up", "start everything as a service; returns when all of it is ready"),
+    "down": Command("kowalski.local.down", "stop everything; data stay, unless --wipe"),
+    "status": Command("kowalski.local.status", "what runs, and how it is doing"),
+    "logs": Command("kowalski.local.logs", "what the programs say"),
+    "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks"),
+    "replay": Command("kowalski.night.replay", "a night again"),
+    "benchmark": Command("benchmarks.chain", "measure the whole chain on this machine"),
+}
+
+
+def refusal(version: tuple, has_module: Callable = importlib.util.find_spec) -> str:
+    """Why a Python can't make .venv, in one line; empty where it can."""
+    major, minor = version[:2]
+    if not OLDEST <= (major, minor) <= NEWEST:
+        names = [f"python3.{number}" for number in range(NEWEST[1], OLDEST[1] - 1, -1)]
+        here = next((name for name in names if shutil.which(name)), None)
+        hint = f"run {here} kowalski.py" if here else "install one of them and run kowalski.py with it"
+        return f"Python 3.11 to 3.13 is needed, this is {major}.{minor}: {hint}"
+    for name in ("venv", "ensurepip"):
+        if not has_module(name):
+            package = f"python{major}.{minor}-venv"
+            return f"this Python lacks {name}: on Debian and Ubuntu apt-get install {package}, or use another Python"
+    return ""
+
+
+class Environment:
+    """The folder .venv with all packages: whole, or made anew."""
+
+    def __init__(self, folder: str, requirements: str):
+        self.folder = folder
+        self.requirements = requirements
+        self.python = os.path.join(folder, "bin", "python")
+        self.stamp = os.path.join(folder, "requirements.sha256")
+        #: is there while pip works: what an interrupted pip left can't be told from what is whole
+        self.unfinished = os.path.join(folder, "unfinished")
+
+    def is_whole(self) -> bool:
+        """Whether it has exactly what requirements.txt asks for now."""
+        if not (os.path.exists(self.python) and os.path.exists(self.stamp)):
+            return False
+        with open(self.stamp) as file:
+            return file.read() == self.wanted()
+
+    def wanted(self) -> str:
+        """What tells one requirements.txt from another."""
+        with open(self.requirements, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+
+    def make(self) -> None:
+        """Make it whole, saying so; an error of pip ends the program with what pip said."""
+        interrupted = os.path.exists(self.unfinished)
+        if interrupted or not self._has_pip():
+            import venv
+
+            say("the last installation was interrupted: making .venv afresh" if interrupted else "making .venv")
+            venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(self.folder)
+        say("installing requirements.txt into .venv (the first time some 900 MB are fetched, 1 to 3 minutes)")
+        wanted = self.wanted()
+        with open(self.unfinished, "w"):
+            pass
+        self._install()
+        with open(self.stamp, "w") as file:
+            file.write(wanted)
+        os.remove(self.unfinished)
+        say("installed")
+
+    def _has_pip(self) -> bool:
+        if not os.path.exists(self.python):
+            return False
+        command = [self.python, "-m", "pip", "--version"]
+        return subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+
+    def _install(self) -> None:
+        command = [
+            self.python,
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--progress-bar=off",
+        ]
+        command += ["-r", self.requirements]
+        pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+        lines = []  # type: list[str]
+        for line in pip.stdout or ():
+            lines = [*lines[-20:], line]
+            if line.startswith(("Collecting", "Downloading", "Installing")):
+                show("  " + line.strip())
+        show("")
+        if pip.wait():
+            sys.exit("".join(lines) + "kowalski: pip could not install requirements.txt, see above")
+
+
+def say(line: str) -> None:
+    """One line to the person at the terminal."""
+    print(f"kowalski: {line}", file=sys.stderr, flush=True)
+
+
+def show(line: str) -> None:
+    """What is being done right now, in one line that the next one replaces; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K" + line[: shutil.get_terminal_size().columns - 1])
+        sys.stderr.flush()
+
+
+def ensure_environment() -> None:
+    """This process runs on .venv's Python, with all packages there; it is replaced by such a process if need be."""
+    environment = Environment(os.path.join(ROOT, ".venv"), os.path.join(ROOT, "requirements.txt"))
+    if not environment.is_whole():
+        problem = refusal(sys.version_info)
+        if not problem and shutil.disk_usage(ROOT).free < DISK_GB * 1024**3:
+            problem = f"{ROOT} has less than {DISK_GB} GB of free disk, which .venv needs: make room"
+        if problem:
+            sys.exit(f"kowalski: {problem}")
+        import fcntl
+
+        with open(__file__) as lock:  # two first starts at once: the second waits for the first
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not environment.is_whole():
+                environment.make()
+    elif sys.prefix == environment.folder:
+        return
+    os.execv(environment.python, [environment.python, os.path.join(ROOT, "kowalski.py"), *sys.argv[1:]])
+
+
+def parse(arguments: list) -> argparse.Namespace:
+    """The command of a command line, and what follows it."""
+    table = "\n".join(f"  {name:11} {command.help}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="kowalski.py",
+        description=str(__doc__).splitlines()[0],
+        epilog=f"commands:\n{table}\n\n./kowalski.py COMMAND --help tells more",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
+    return parser.parse_args(arguments)
+
+
+def run(name: str, arguments: list) -> int:
+    """Run a command; its exit status."""
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    if command.passes_through:
+        return int(module.run(argparse.Namespace(arguments=arguments)))
+    parser = argparse.ArgumentParser(prog=f"kowalski.py {name}", description=command.help)
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(arguments)))
+
+
+def main() -> int:
+    """The command line: an error that Kowalski knows is one line, Ctrl-C is none."""
+    try:
+        chosen = parse(sys.argv[1:])
+        ensure_environment()
+        from kowalski.errors import KowalskiError
+
+        try:
+            return run(chosen.command, chosen.arguments)
+        except KowalskiError as error:
+            say(str(error))
+            return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

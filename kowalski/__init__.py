@@ -1,0 +1,1 @@
+"""Kowalski: an alert broker and archive for time-domain astronomy."""

@@ -1,0 +1,356 @@
+"""The broker of one survey: Kafka to batches, batches to the survey's dask cluster, offsets committed once all is stored."""
+
+import argparse
+import signal
+import time
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from kowalski.alerts.decode import Packet
+from kowalski.alerts.offsets import OffsetTracker
+from kowalski.alerts.survey import Survey
+from kowalski.config import load_config
+from kowalski.database.alerts import Alerts
+from kowalski.database.client import connect
+from kowalski.database.filters import Filters
+from kowalski.database.objects import Objects
+from kowalski.database.outbox import Outbox
+from kowalski.database.processes import Processes
+from kowalski.database.quarantine import Quarantine
+from kowalski.dispatcher import Dispatcher
+from kowalski.errors import ConfigError, DatabaseUnavailable
+from kowalski.log import get_logger
+from kowalski.program import once_available, run_program
+from kowalski.settings import Config
+
+log = get_logger(__name__)
+
+BEAT_INTERVAL = 1.0
+#: s that a reader waits for a message; also the time in which results are looked after
+POLL_TIMEOUT = 0.05
+#: s for batches under way to end when partitions are taken away or the broker stops
+DRAIN_TIMEOUT = 20.0
+
+
+class AlertConsumer:
+    """Reads a survey's streams in batches and sees each through.
+
+    Parameters
+    ----------
+    topic : one topic instead of those of the last nights
+    obsdate : one night instead of the last ones
+    start : where to begin instead of at the stored offsets
+    test : use ``kafka.bootstrap.test.servers``
+    group : consumer group instead of the survey's
+    posting, resume : as `AlertWorker.process` takes them
+    """
+
+    def __init__(
+        self,
+        survey: Survey,
+        config: Config,
+        topic: str | None = None,
+        obsdate: date | None = None,
+        start: str | datetime | None = None,
+        test: bool = False,
+        group: str | None = None,
+        posting: bool = True,
+        resume: bool = True,
+    ):
+        self.survey, self.config = survey, config
+        self.topic, self.obsdate, self.start = topic, obsdate, start
+        self.database = connect(config.database)
+        self.processes = Processes(self.database)
+        self.offsets = OffsetTracker()
+        self.stopping = False
+        self.subscribed: str | None = None
+        self.paused = False
+        self.consumer = Consumer(consumer_settings(survey, config, test, group))
+        self.dispatcher = Dispatcher(survey.name, config, posting, resume)
+        self._due: dict[str, float] = {}
+
+    def prepare(self) -> None:
+        """The survey's collections have their indexes, once MongoDB can be reached."""
+        if not self.config.database.build_indexes:
+            return
+        rooms = (
+            Alerts(self.database, self.survey),
+            Objects(self.database, self.survey),
+            Filters(self.database, self.database),
+            Quarantine(self.database, self.config.broker.inline_quarantine_bytes),
+            Outbox(self.database),
+            self.processes,
+        )
+        for room in rooms:
+            once_available(room.ensure_indexes, lambda: self.stopping)
+
+    def run(self) -> None:
+        """Read, submit, acknowledge, until `stopping` is set; then finish what is under way and leave."""
+        try:
+            while not self.stopping:
+                self.step()
+            self._drain()
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """Make `run` return after what is under way; safe to call from a signal handler."""
+        self.stopping = self.dispatcher.stopping = True
+
+    def close(self) -> None:
+        """Commit what is stored and leave Kafka and the cluster."""
+        self._commit(asynchronous=False)
+        self._leave()
+        self.consumer.close()
+        self.dispatcher.close()
+
+    def step(self) -> None:
+        """One turn: take in results, submit what may be, commit and say how things stand."""
+        self._subscribe()
+        self._acknowledge(timeout=0)
+        full = self.dispatcher.full
+        self._pause(full)
+        if full:
+            if packet := self._handle(self.consumer.poll(0)):  # one that was on its way when reading paused
+                self._begin([packet])
+            self._acknowledge(timeout=POLL_TIMEOUT)
+        elif packets := self._read():
+            self._begin(packets)
+        if self._is_due("commit", self.config.broker.commit_interval):
+            self._commit(asynchronous=True)
+        if self._is_due("beat", BEAT_INTERVAL):
+            self._beat()
+        if self._is_due("rematch", self.config.broker.rematch_interval):
+            self.dispatcher.rematch()
+
+    def _begin(self, packets: list[Packet]) -> None:
+        self.offsets.started(((packet.topic, packet.partition), packet.offset) for packet in packets)
+        self.dispatcher.begin(packets)
+
+    def _acknowledge(self, timeout: float) -> None:
+        for batch in self.dispatcher.finished(timeout):
+            self.offsets.finished(batch.messages)
+
+    # reading -----------------------------------------------------------------------------------------------------
+
+    def _subscribe(self) -> None:
+        """Follow the topics of the last nights; looked at anew when the day changes."""
+        nights = [self.obsdate] if self.obsdate else _last_nights(self.config.kafka.nights)
+        pattern = self.topic or self.survey.topics_of(nights)
+        if pattern != self.subscribed:
+            self.consumer.subscribe([pattern], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+            self.subscribed = pattern
+            log.info("reading %s", pattern)
+
+    def _read(self) -> list[Packet]:
+        """What is queued now, up to a batch; waits a moment only when nothing is."""
+        broker = self.config.broker
+        packets: list[Packet] = []
+        size = 0
+        message = self.consumer.poll(0.005 if self.dispatcher.busy else POLL_TIMEOUT)
+        while message is not None:
+            packet = self._handle(message)
+            if packet is not None:
+                packets.append(packet)
+                size += len(packet.data)
+                if len(packets) >= broker.batch_size or size >= broker.batch_bytes:
+                    break
+            message = self.consumer.poll(0)
+        return packets
+
+    def _handle(self, message: Message | None) -> Packet | None:
+        """The packet of a message; what Kafka reports instead of one is logged."""
+        if message is None:
+            return None
+        if error := message.error():
+            if error.code() != KafkaError._PARTITION_EOF:
+                log.warning("kafka: %s", error.str())
+            return None
+        stamp = message.timestamp()[1] / 1000
+        return Packet(
+            message.value() or b"",
+            message.topic() or "",
+            message.partition() or 0,
+            message.offset() or 0,
+            datetime.fromtimestamp(stamp, UTC),
+        )
+
+    def _pause(self, wanted: bool) -> None:
+        """Stop or go on fetching without leaving the group."""
+        if wanted != self.paused:
+            assigned = self.consumer.assignment()
+            (self.consumer.pause if wanted else self.consumer.resume)(assigned)
+            self.paused = wanted
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self.start is not None:
+            partitions = self._from_start(consumer, partitions)
+        consumer.assign(partitions)
+        consumer.resume(partitions)  # librdkafka remembers a pause across a rebalance
+        self.paused = False
+        log.info("assigned %s", ", ".join(f"{each.topic}[{each.partition}]" for each in partitions) or "nothing")
+
+    def _from_start(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """The partitions at the position asked for on the command line."""
+        if isinstance(self.start, datetime):
+            stamp = int(self.start.timestamp() * 1000)
+            return list(
+                consumer.offsets_for_times([TopicPartition(p.topic, p.partition, stamp) for p in partitions], 10)
+            )
+        offset = OFFSET_BEGINNING if self.start == "earliest" else OFFSET_END
+        return [TopicPartition(each.topic, each.partition, offset) for each in partitions]
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Partitions go to another broker: end what is under way, commit it, and let them go."""
+        self._drain()
+        self._commit(asynchronous=False)
+        self._lost(consumer, partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.offsets.give_up((each.topic, each.partition) for each in partitions)
+
+    def _drain(self) -> None:
+        """Wait for what is under way, within reason; what isn't done by then comes again from Kafka."""
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        while self.dispatcher.busy and time.monotonic() < deadline:
+            self._acknowledge(timeout=POLL_TIMEOUT)
+
+    # figures -----------------------------------------------------------------------------------------------------
+
+    def _commit(self, asynchronous: bool) -> None:
+        offsets = self.offsets.to_commit() if asynchronous else self.offsets.positions()
+        if not offsets:
+            return
+        positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        try:
+            if asynchronous:
+                self.consumer.commit(offsets=positions, asynchronous=True)
+            else:
+                self.consumer.commit(offsets=positions, asynchronous=False)
+        except KafkaException as error:
+            log.warning("offsets not committed, tried again later: %s", error)
+        else:
+            self.offsets.committed(offsets)
+
+    def _beat(self) -> None:
+        report = self.dispatcher.report
+        try:
+            self.processes.beat(
+                "alert-broker",
+                self.survey.name,
+                reading=self.subscribed,
+                partitions=len(self.consumer.assignment()),
+                lag=self._lag(),
+                under_way=self.offsets.under_way,
+                received=report.received,
+                stored=report.stored,
+                known=report.known,
+                posted=report.posted,
+                quarantined=dict(report.quarantined),
+                passed={str(key): number for key, number in report.passed.items()},
+                filter_failures={str(key): number for key, number in report.filter_failures.items()},
+                seconds=dict(report.seconds),
+                model_problems=report.model_problems,
+            )
+        except DatabaseUnavailable as error:
+            log.warning("%s", error)
+
+    def _lag(self) -> int:
+        """Messages in the assigned partitions that are not read yet, as far as known without asking Kafka."""
+        lag = 0
+        for each in self.consumer.position(self.consumer.assignment()):
+            low, high = self.consumer.get_watermark_offsets(each, cached=True) or (0, 0)
+            if high > 0:
+                lag += high - max(each.offset, low, 0)
+        return lag + self.offsets.under_way
+
+    def _leave(self) -> None:
+        try:
+            self.processes.leave("alert-broker", self.survey.name)
+        except DatabaseUnavailable as error:
+            log.warning("left without goodbye: %s", error)
+
+    def _is_due(self, what: str, interval: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.setdefault(what, now + interval):
+            return False
+        self._due[what] = now + interval
+        return True
+
+
+def consumer_settings(survey: Survey, config: Config, test: bool, group: str | None) -> dict[str, Any]:
+    """librdkafka's settings for a survey: ours, then those of ``kafka.<SURVEY>``."""
+    kafka = config.kafka
+    return {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "group.id": group or f"{kafka.group}_{survey.name.lower()}",
+        "auto.offset.reset": kafka.auto_offset_reset,
+        "enable.auto.commit": False,
+        "enable.partition.eof": False,
+        "allow.auto.create.topics": False,
+        "topic.metadata.refresh.interval.ms": int(kafka.metadata_refresh * 1000),
+        "session.timeout.ms": 10_000,
+        "heartbeat.interval.ms": 2_000,
+        "fetch.message.max.bytes": 33_554_432,
+        "fetch.max.bytes": 67_108_864,
+        "receive.message.max.bytes": 100_000_000,
+        "queued.max.messages.kbytes": 65_536,
+        "fetch.wait.max.ms": 100,
+        "log_level": 0,  # 20 lines a second while Kafka is away; `error_cb` says it once
+        "error_cb": _say,
+        **kafka.surveys.get(survey.name, {}),
+        **({"bootstrap.servers": kafka.bootstrap_test_servers} if test else {}),
+    }
+
+
+def _say(error: KafkaError) -> None:
+    if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
+        log.warning("kafka: %s", error.str())
+
+
+def _last_nights(before: int) -> list[date]:
+    today = datetime.now(UTC).date()
+    return [today - timedelta(days=days) for days in range(before + 1)]
+
+
+def _start(text: str) -> str | datetime:
+    if text in ("earliest", "latest"):
+        return text
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not earliest, latest or a time such as 2024-01-01T05:00") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _obsdate(text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a night: give YYYYMMDD") from None
+
+
+def main(survey: Survey) -> None:
+    """Run the broker of a survey from the command line until it is told to stop."""
+    parser = argparse.ArgumentParser(description=f"Alert broker of {survey.name}")
+    parser.add_argument("--obsdate", type=_obsdate, metavar="YYYYMMDD", help="one night instead of the last ones")
+    parser.add_argument("--topic", help="one topic instead of those of a night")
+    parser.add_argument(
+        "--from", dest="start", type=_start, metavar="earliest|latest|TIME", help="where to begin (ISO 8601, UTC)"
+    )
+    parser.add_argument("--test", action="store_true", help="read from kafka.bootstrap.test.servers")
+    arguments = parser.parse_args()
+
+    def body() -> None:
+        config = load_config()
+        if survey.name.lower() not in config.dask:
+            raise ConfigError(f"there is no dask_{survey.name.lower()} in the settings")
+        broker = AlertConsumer(survey, config, arguments.topic, arguments.obsdate, arguments.start, arguments.test)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: broker.stop())
+        broker.prepare()
+        broker.run()
+
+    run_program(f"alert-broker-{survey.name.lower()}", body)

@@ -1,0 +1,254 @@
+"""The chain from packets to outbox, for one batch at a time, inside a dask worker.
+
+A batch is acknowledged to Kafka only after `AlertWorker.process` has returned, when all that its alerts cause is durable. Every
+step can be repeated. Each alert names the message that brought it: the same message again takes up what may have been left
+undone, a copy of the packet in another message brings its history and nothing else.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+
+from kowalski.alerts.decode import Packet
+from kowalski.alerts.document import Alert, arrival, read_batch
+from kowalski.alerts.lightcurve import Arrival, changes, merged
+from kowalski.alerts.survey import Survey, get_survey
+from kowalski.config import load_config
+from kowalski.crossmatch.matcher import Matcher, Target
+from kowalski.database.alerts import Alerts
+from kowalski.database.catalogs import Catalogs
+from kowalski.database.client import connect
+from kowalski.database.filters import Filters
+from kowalski.database.objects import Objects
+from kowalski.database.outbox import Outbox
+from kowalski.database.quarantine import Quarantine
+from kowalski.database.skyportal_objects import SkyPortalObjects
+from kowalski.errors import DatabaseUnavailable
+from kowalski.filters.run import FilterRunner
+from kowalski.log import get_logger
+from kowalski.ml.registry import load_models
+from kowalski.outbox.entries import entries_of
+from kowalski.settings import Config
+
+log = get_logger(__name__)
+
+#: how often an object is merged anew because somebody else changed it meanwhile
+MERGE_ATTEMPTS = 20
+
+
+@dataclass(slots=True)
+class BatchReport:
+    """What became of a batch: counts, and seconds by stage."""
+
+    received: int = 0
+    stored: int = 0
+    known: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
+    passed: Counter[int] = field(default_factory=Counter)
+    filter_failures: Counter[int] = field(default_factory=Counter)
+    posted: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    model_problems: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: "BatchReport") -> None:
+        """Take another batch's counts in."""
+        for name in ("received", "stored", "known", "posted"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("quarantined", "passed", "filter_failures"):
+            getattr(self, name).update(getattr(other, name))
+        for stage, seconds in other.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        self.model_problems = other.model_problems
+
+
+class AlertWorker:
+    """Runs the stages of one survey's chain on batches of packets."""
+
+    def __init__(self, survey: Survey, config: Config):
+        database = connect(config.database)
+        self.survey = survey
+        self.posting = config.misc.broker
+        self.alerts = Alerts(database, survey)
+        self.objects = Objects(database, survey)
+        self.quarantine = Quarantine(database, config.broker.inline_quarantine_bytes)
+        self.outbox = Outbox(database)
+        self.posted_objects = SkyPortalObjects(database)
+        self.scorer = load_models(config, survey.name)
+        self.matcher = Matcher(Catalogs(database), config.database.xmatch.get(survey.name, {}))
+        filters = Filters(database, connect(config.database, "reader"))
+        self.filters = FilterRunner(filters, survey, config.filters.max_time_ms)
+
+    def process(self, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
+        """Take a batch through the whole chain; on return everything it causes is stored durably.
+
+        Parameters
+        ----------
+        posting : whether what passes goes to the outbox, where the settings say so too
+        resume : whether a message that comes again may have been left undone; otherwise what is stored is done
+
+        Raises
+        ------
+        DatabaseUnavailable : some of it may be stored; the same batch is to come again
+        """
+        report = BatchReport(received=len(packets), model_problems=self.scorer.problems)
+        with _timed(report, "decode"):
+            batch, refusals = read_batch(packets, self.survey)
+        if refusals:
+            self.quarantine.add(self.survey.name, refusals)
+            report.quarantined.update(refusal.reason for refusal in refusals)
+        if not batch:
+            return report
+        with _timed(report, "known"):
+            known = self.alerts.known([alert.candid for alert in batch])
+        new: dict[int, Alert] = {}
+        undone: dict[int, Alert] = {}
+        for alert in batch:
+            alert.document["kafka"] = _origin(alert.packet)
+            stored = known.get(alert.candid)
+            if stored is None:
+                alert.document["_id"] = ObjectId()
+                new.setdefault(alert.candid, alert)
+            elif resume and _is_message_of(stored, alert.packet):
+                alert.document |= stored
+                undone[alert.candid] = alert
+        fresh = list(new.values())
+        report.known = len(batch) - len(fresh)
+        with _timed(report, "score"):
+            self._score(fresh)
+        with _timed(report, "objects"):
+            objects = self._merge(batch, report)
+        with _timed(report, "insert"):
+            report.stored = self.alerts.insert([alert.document for alert in fresh])
+        batch = [*fresh, *undone.values()]
+        if not batch:
+            return report
+        with _timed(report, "filter"):
+            run = self.filters.run([alert.document for alert in batch], objects)
+        report.passed.update(each.filter.filter_id for each in run.passes)
+        for (filter_id, _), alerts in run.failures.items():
+            report.filter_failures[filter_id] += alerts
+        if posting and self.posting:
+            with _timed(report, "outbox"):
+                at_skyportal = self.posted_objects.known({alert.object_id for alert in batch})
+                entries = entries_of(self.survey.name, batch, run.passes, at_skyportal, datetime.now(UTC))
+                report.posted = self.outbox.add(list(entries))
+        return report
+
+    def rematch(self, limit: int = 1000) -> int:
+        """Try the failed cross-matches again; returns how many objects have no failed one any more."""
+        pending = self.objects.with_failed_matches(limit)
+        results = self.matcher.match([_target(document["_id"], document["first_alert"]) for document in pending])
+        updates = {document["_id"]: (document.get("version"), results[document["_id"]]) for document in pending}
+        conflicts = self.objects.update(updates)
+        return sum(not results[key]["matched"]["failed"] for key in updates if key not in conflicts)
+
+    def _score(self, alerts: list[Alert]) -> None:
+        """Fill in the classifications of new alerts."""
+        if not alerts:
+            return
+        histories: list[list[dict[str, Any]]] = []
+        if self.scorer.needs_history:
+            histories = self._detections(alerts)
+        stamps = [self.survey.stamps(alert.document) for alert in alerts]
+        scores = self.scorer.score([alert.candidate for alert in alerts], stamps, histories)
+        for alert, classifications in zip(alerts, scores, strict=True):
+            alert.document["classifications"] = classifications
+
+    def _detections(self, alerts: list[Alert]) -> list[list[dict[str, Any]]]:
+        """Each alert's object as known before: the packet's history, the stored one, and stored alerts."""
+        ids = list({alert.object_id for alert in alerts})
+        stored, objects = self.alerts.detections(ids), self.objects.read(ids)
+        histories = []
+        for alert in alerts:
+            points = [*stored.get(alert.object_id, ()), *(other.candidate for other in alerts if other.object_id == alert.object_id)]  # fmt: skip
+            for history in self.survey.histories:
+                if not history.brightest_wins:
+                    points += alert.histories[history.field]
+                    points += objects.get(alert.object_id, {}).get(history.field, [])
+            histories.append(points)
+        return histories
+
+    def _merge(self, batch: list[Alert], report: BatchReport) -> dict[str, dict[str, Any]]:
+        """Merge what a batch brings into its objects, match those that need it, and return their documents as stored."""
+        arrivals: dict[str, list[Arrival]] = {}
+        for alert in batch:
+            arrivals.setdefault(alert.object_id, []).append(arrival(alert, self.survey))
+        done: dict[str, dict[str, Any]] = {}
+        todo = set(arrivals)
+        for _ in range(MERGE_ATTEMPTS):
+            stored = self.objects.read(todo)
+            documents = {key: merged(stored.get(key, {}), arrivals[key], self.survey) for key in todo}
+            with _timed(report, "match"):
+                targets = [_target(key, documents[key]["first_alert"]) for key in todo if _needs_match(stored.get(key), documents[key])]  # fmt: skip
+                for key, match in self.matcher.match(targets).items():
+                    documents[key] |= match
+            new = [{"_id": key, **document} for key, document in documents.items() if key not in stored]
+            updates = {key: changes(document, documents[key]) for key, document in stored.items()}
+            conflicts = self.objects.create(new)
+            conflicts |= self.objects.update(
+                {key: (stored[key].get("version"), fields) for key, fields in updates.items() if fields}
+            )
+            done |= {key: {**stored.get(key, {}), **documents[key]} for key in todo - conflicts}
+            todo = conflicts
+            if not todo:
+                return done
+        raise DatabaseUnavailable(f"{len(todo)} objects kept changing under this batch, e.g. {min(todo)}")
+
+
+def _origin(packet: Packet) -> dict[str, Any]:
+    """The message that brought an alert."""
+    return {
+        "topic": packet.topic,
+        "partition": packet.partition,
+        "offset": Int64(packet.offset),
+        "timestamp": packet.timestamp,
+    }
+
+
+def _is_message_of(stored: dict[str, Any], packet: Packet) -> bool:
+    origin = stored.get("kafka") or {}
+    coordinates = (origin.get("topic"), origin.get("partition"), origin.get("offset"))
+    return coordinates == (packet.topic, packet.partition, packet.offset)
+
+
+def _target(object_id: str, first: dict[str, Any]) -> Target:
+    return Target(object_id, first["candid"], first["ra"], first["dec"])
+
+
+def _needs_match(stored: dict[str, Any] | None, document: dict[str, Any]) -> bool:
+    """Whether an object has no match yet, one that failed, or one at another position than that of its first alert."""
+    if stored is None or "cross_matches" not in stored:
+        return True
+    matched = stored.get("matched")
+    return matched is not None and (bool(matched["failed"]) or matched["candid"] != document["first_alert"]["candid"])
+
+
+@contextmanager
+def _timed(report: BatchReport, stage: str) -> Iterator[None]:
+    start = perf_counter()
+    yield
+    report.seconds[stage] = report.seconds.get(stage, 0.0) + perf_counter() - start
+
+
+@cache
+def this_worker(survey: str) -> AlertWorker:
+    """The one `AlertWorker` of this process for a survey."""
+    return AlertWorker(get_survey(survey), load_config())
+
+
+def process_batch(survey: str, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
+    """The task that the broker submits."""
+    return this_worker(survey).process(packets, posting, resume)
+
+
+def rematch(survey: str) -> int:
+    """The task that retries failed cross-matches."""
+    return this_worker(survey).rematch()

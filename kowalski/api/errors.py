@@ -1,0 +1,88 @@
+"""One shape for every error: ``{"status": "error", "message": ...}``, whatever went wrong, and never a traceback."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from kowalski.errors import KowalskiError
+from kowalski.log import get_logger
+
+log = get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class BadRequest(KowalskiError):
+    """What the client asks is wrong; the text is for him."""
+
+    http_status = 400
+
+
+class Unauthorized(KowalskiError):
+    """The client has to log in, or could not."""
+
+    http_status = 401
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")
+
+
+class Forbidden(KowalskiError):
+    """The user may not do this; the text says who may."""
+
+    http_status = 403
+
+
+def failure(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """An error as an answer."""
+    return web.Response(
+        status=status,
+        text=json.dumps({"status": "error", "message": message}),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error of a handler, of the routing and of aiohttp becomes a JSON answer; what is no client's fault is logged."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        return failure(400, "the connection was lost")  # nobody reads it
+    except web.HTTPRequestEntityTooLarge:
+        return failure(413, f"the body is larger than {request.client_max_size} bytes")
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return failure(error.status, HTTPStatus(error.status).phrase, allow)
+    except KowalskiError as error:
+        if error.http_status < 500:
+            return failure(error.http_status, str(error))
+        log.warning("%s %s: %s", request.method, request.path, error)
+        return failure(error.http_status, HTTPStatus(error.http_status).phrase)
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return failure(500, HTTPStatus.INTERNAL_SERVER_ERROR.phrase)
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong with a request, in one line: our own words where we have them, else the path and pydantic's."""
+    return "; ".join(dict.fromkeys(_explain(item) for item in error.errors(include_url=False)))
+
+
+def _explain(item: Any) -> str:
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    if item["type"] == "union_tag_invalid":
+        return f"query_type {item['ctx']['tag']} not in ({item['ctx']['expected_tags']})"
+    if item["type"] == "union_tag_not_found":
+        return "query_type is missing"
+    # the first part of a path in a union names the union's member
+    path = ".".join(str(part) for part in item["loc"])
+    return f"{path}: {item['msg']}" if path else item["msg"]

@@ -1,0 +1,1 @@
+"""Handlers, one module per resource: call a service with a valid request, answer."""

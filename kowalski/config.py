@@ -1,0 +1,198 @@
+"""Settings: typed, closed, and read in one place.
+
+``config.defaults.yaml`` holds every setting with its default; ``config.local.yaml`` (local mode) and ``config.yaml`` are
+merged over it, environment variables last. The types stand in `kowalski.settings`.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kowalski.errors import ConfigError
+from kowalski.log import get_logger
+from kowalski.settings import Config
+
+log = get_logger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: sections that `demo`, `test` and `benchmark` never take from config.yaml or the environment
+LIVE_SECTIONS = ("database", "kafka", "skyportal")
+
+#: settings of older versions that do nothing any more, and what to use instead
+RETIRED = {
+    "server.SECRET_KEY": "server.JWT_SECRET_KEY signs tokens",
+    "server.fernet_key": "nothing is encrypted with it",
+    "kafka.zookeeper": "Kafka needs no ZooKeeper",
+    "kafka.zookeeper.test": "Kafka needs no ZooKeeper",
+    "kafka.scala_version": "local.kafka_version",
+    "kafka.kafka_version": "local.kafka_version",
+    "kafka.path": "Kafka is installed as a package (local.kafka_version)",
+    "kafka.default.topic.config.auto.offset.reset": "kafka.auto.offset.reset",
+    "database.collections": "collections have fixed names (<SURVEY>_alerts, <SURVEY>_alerts_aux, ...)",
+    "database.indexes": "indexes stand in kowalski/database beside their collections",
+    "database.filters": "what a filter sees is declared by the survey's module",
+    "skyportal.username": "skyportal.token alone identifies Kowalski",
+    "misc.query_expiration_interval": "queries are not kept",
+    "misc.max_retries": "what can be retried is retried for as long as it takes",
+    "misc.logging_level": "the environment variable KOWALSKI_LOG_LEVEL",
+    "misc.openapi_validate": "requests are always validated",
+}
+
+#: settings whose values are not repeated in messages
+SECRET = re.compile("password|token|secret|api_key", re.IGNORECASE)
+
+
+def local_mode() -> bool:
+    """Whether this folder runs its parts on this machine, as `./kowalski.py up` would decide."""
+    in_container = os.environ.get("USING_DOCKER", "").lower() in ("true", "t", "1")
+    return not in_container and not (ROOT / "docker-compose.yaml").exists()
+
+
+def default_files() -> list[Path]:
+    """The files merged over the defaults: the one named by ``KOWALSKI_CONFIG``, else this folder's own."""
+    if named := os.environ.get("KOWALSKI_CONFIG"):
+        return [Path(named)]
+    files = [ROOT / "config.local.yaml"] if local_mode() else []
+    return [*files, ROOT / "config.yaml"]
+
+
+@cache
+def load_config() -> Config:
+    """The settings of this process, read once.
+
+    Raises
+    ------
+    ConfigError : an unknown key, a wrong type or a file that isn't YAML; the text names the key's path
+    """
+    return build(settings_tree(default_files()))
+
+
+def build(tree: dict[str, Any]) -> Config:
+    """The typed settings of a merged tree (without the top-level ``kowalski``)."""
+    try:
+        return Config.from_tree(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(item) for item in error.errors())) from None
+
+
+def settings_tree(files: list[Path], environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Defaults, files and environment merged into one tree; later ones win, mappings merge, all else replaces."""
+    tree: dict[str, Any] = {}
+    for path in (ROOT / "config.defaults.yaml", *files):
+        if path.exists():
+            merge(tree, _without_retired(read_settings(path), path.name))
+        elif os.environ.get("KOWALSKI_CONFIG") == str(path):
+            raise ConfigError(f"KOWALSKI_CONFIG names {path}, which does not exist")
+    override(tree, os.environ if environment is None else environment)
+    return tree
+
+
+def isolated_tree(changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The settings of a system of its own (demo, test, benchmark): `LIVE_SECTIONS` are the defaults', not the user's."""
+    own = settings_tree([ROOT / "config.local.yaml", ROOT / "config.yaml"])
+    pristine = settings_tree([ROOT / "config.local.yaml"], environment={})
+    own.update({section: pristine[section] for section in LIVE_SECTIONS})
+    return merge(own, changes or {})
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What stands under ``kowalski:`` in a settings file."""
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path.name} is not valid YAML: {error}") from None
+    settings = (content.get("kowalski") or {}) if isinstance(content, dict) else content
+    if not isinstance(settings, dict) or set(content) - {"kowalski"}:
+        raise ConfigError(f"{path.name}: all settings stand under one top-level key, kowalski")
+    return settings
+
+
+def merge(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``tree`` with ``changes`` merged into it, mappings key by key; an empty section says nothing."""
+    for key, value in changes.items():
+        if isinstance(tree.get(key), dict) and (value is None or isinstance(value, dict)):
+            merge(tree[key], value or {})
+        else:
+            tree[key] = _copy(value)
+    return tree
+
+
+def _copy(value: Any) -> Any:
+    return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def override(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Apply the ``KOWALSKI__SECTION__KEY`` variables of an environment to a tree."""
+    for variable, text in environment.items():
+        parts = re.split("__", variable)
+        if len(parts) < 2 or parts[0].upper() != "KOWALSKI":
+            continue
+        node = tree
+        path: tuple[str, ...] = ()
+        for depth, part in enumerate(parts[1:], 1):
+            key = _find_key(node, part)
+            if key is None:
+                if node:
+                    raise ConfigError(
+                        f"{variable}: {part} is not a setting here; valid names: {', '.join(sorted(node))}"
+                    )
+                key = part
+            path = (*path, key)
+            if depth == len(parts) - 1:
+                node[key] = _value(variable, text, path)
+            else:
+                node[key] = node.get(key) if isinstance(node.get(key), dict) else {}
+                node = node[key]
+
+
+def _value(variable: str, text: str, path: tuple[str, ...]) -> Any:
+    """What a variable's text stands for: itself where the setting is text (a password may look like YAML), else YAML."""
+    if text not in ("null", "~", "") and Config.takes_text(path):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{variable}: its text is not valid YAML") from None
+
+
+def _find_key(node: dict[str, Any], name: str) -> str | None:
+    wanted = name.lower().replace(".", "_")
+    return next((key for key in node if str(key).lower().replace(".", "_") == wanted), None)
+
+
+def _without_retired(tree: dict[str, Any], source: str) -> dict[str, Any]:
+    if "ml_models" in tree:
+        tree["ml"] = {survey: section if "models" in section else {"models": section}
+                      for survey, section in tree.pop("ml_models").items()}  # fmt: skip
+    for path, successor in RETIRED.items():
+        section, key = path.split(".", 1)
+        if isinstance(tree.get(section), dict) and key in tree[section]:
+            del tree[section][key]
+            log.warning("%s: %s is no longer used: %s", source, path, successor)
+    return tree
+
+
+def _explain(item: Any) -> str:
+    path = _path_in_file(item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{path} is not a setting; valid names there: {', '.join(Config.names_at(item['loc'][:-1]))}"
+    found = "what stands there is not shown" if SECRET.search(path) else f"found {item['input']!r}"
+    return f"{path}: {item['msg']} ({found})"
+
+
+def _path_in_file(place: tuple[Any, ...]) -> str:
+    """A setting's path as files have it, of its place in the gathered settings; without pydantic's names of alternatives."""
+    parts = [str(part) for part in place if "[" not in str(part) and part not in ("int", "float", "str")]
+    match parts:
+        case ["dask", survey, *rest]:
+            parts = ["dask" if survey == "ztf" else f"dask_{survey}", *rest]
+        case ["ml" | "kafka" as section, "surveys", *rest]:
+            parts = [section, *rest]
+    return ".".join(parts)

@@ -1,0 +1,1 @@
+"""Matching objects with catalogues: cones, and galaxies by their physical distance."""

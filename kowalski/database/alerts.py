@@ -1,0 +1,83 @@
+"""The alerts of one survey: each candid once, for good."""
+
+from typing import Any
+
+from pymongo.errors import BulkWriteError
+
+from kowalski.alerts.survey import Survey
+from kowalski.database.client import MongoDatabase, faults_of, translated
+from kowalski.database.indexes import GEO, Index, ensure_indexes
+
+
+def alert_indexes(survey: Survey) -> list[Index]:
+    """The indexes of a survey's alerts."""
+    oid = survey.object_id
+    jd, candid = ("candidate.jd", 1), ("candid", -1)
+    indexes = [
+        Index(f"radec_{oid}", [GEO, (oid, -1)]),
+        Index("radec_candid", [GEO, candid]),
+        Index("jd_radec_candid", [jd, GEO, candid]),
+        Index(f"jd_radec_{oid}", [jd, GEO, (oid, -1)]),
+        Index(oid, [(oid, -1)]),
+        Index("candid", [candid], {"unique": True}),
+    ]
+    return indexes + [
+        Index(name, [(field, order) for field, order in keys]) for name, keys in survey.alert_indexes.items()
+    ]
+
+
+class Alerts:
+    """Reads and writes ``<SURVEY>_alerts``."""
+
+    def __init__(self, database: MongoDatabase, survey: Survey):
+        self.survey = survey
+        self.collection = database[survey.alerts]
+
+    def ensure_indexes(self) -> None:
+        """Make the missing indexes."""
+        with translated(f"indexes of {self.survey.alerts}"):
+            ensure_indexes(self.collection, alert_indexes(self.survey))
+
+    def known(self, candids: list[int]) -> dict[int, dict[str, Any]]:
+        """Of some candids, those stored: candid -> ``_id``, ``candid``, ``classifications`` and ``kafka``."""
+        with translated("read known alerts"):
+            found = self.collection.find({"candid": {"$in": candids}}, {"candid": 1, "classifications": 1, "kafka": 1})
+            return {document["candid"]: document for document in found}
+
+    def insert(self, documents: list[dict[str, Any]]) -> int:
+        """Store alerts durably and return how many are new; those known already stay as they are."""
+        if not documents:
+            return 0
+        with translated("insert alerts"):
+            try:
+                return len(self.collection.insert_many(documents, ordered=False).inserted_ids)
+            except BulkWriteError as error:
+                if faults_of(error):
+                    raise
+                inserted: int = error.details["nInserted"]
+                return inserted
+
+    def detections(self, object_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+        """jd and magpsf of every stored alert of some objects: object -> ``[{jd, magpsf, candid}]``."""
+        oid = self.survey.object_id
+        fields = {oid: 1, "candid": 1, "candidate.jd": 1, "candidate.magpsf": 1}
+        found: dict[str, list[dict[str, Any]]] = {}
+        with translated("read earlier detections"):
+            for document in self.collection.find({oid: {"$in": object_ids}}, fields):
+                found.setdefault(document[oid], []).append({"candid": document["candid"], **document["candidate"]})
+        return found
+
+    def of_object(self, object_id: str, projection: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The stored alerts of one object in the order of their jd."""
+        with translated("read alerts of an object"):
+            return list(self.collection.find({self.survey.object_id: object_id}, projection).sort("candidate.jd", 1))
+
+    def one(self, candid: int) -> dict[str, Any] | None:
+        """The stored alert of that candid."""
+        with translated("read an alert"):
+            return self.collection.find_one({"candid": candid})
+
+    def estimated_count(self) -> int:
+        """How many alerts are stored, from the collection's metadata."""
+        with translated("count alerts"):
+            return self.collection.estimated_document_count()

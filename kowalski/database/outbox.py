@@ -1,0 +1,196 @@
+"""The outbox: what is to be sent, once each, written with the alert that causes it and drained by the poster.
+
+One document is one thing to send. Its key is (survey, candid, filter_id), so that a replayed packet adds nothing, and
+``passed_at`` is fixed when it is made, so that posting it again carries the same key.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from bson.codec_options import CodecOptions
+from pymongo.errors import BulkWriteError
+from pymongo.write_concern import WriteConcern
+
+from kowalski.database.client import DUPLICATE_KEY, TRANSIENT_CODES, MongoDatabase, translated
+from kowalski.database.indexes import Index, ensure_indexes
+from kowalski.errors import DatabaseError, DatabaseUnavailable
+
+#: when an entry never tried is due: long ago, whatever the clocks of broker and poster say
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: what every new entry starts with
+FRESH = {"state": "pending", "attempts": 0, "next_attempt_at": AT_ONCE, "error": None, "delivered_at": None}
+
+#: alerts younger than this many days are tonight's, and go first
+TONIGHT = 1.0
+
+JULIAN_DATE_OF_EPOCH = 2440587.5
+
+PENDING = {"state": "pending"}
+
+Entry = dict[str, Any]
+
+
+class Target(NamedTuple):
+    """An object of a survey: what the outbox keeps in order."""
+
+    survey: str
+    objectId: str
+
+
+def candidate_id(survey: str, candid: int, filter_id: int) -> str:
+    """The key of the candidate that an alert is for a filter."""
+    return f"{survey}:{candid}:{filter_id}"
+
+
+def photometry_id(survey: str, candid: int) -> str:
+    """The key of an alert's photometry for an object that SkyPortal knows."""
+    return f"{survey}:{candid}:photometry"
+
+
+def _of_pending(name: str, *keys: str) -> Index:
+    return Index(name, [(key, 1) for key in keys], {"partialFilterExpression": PENDING})
+
+
+class Outbox:
+    """The collection ``outbox`` and everything that is done with it."""
+
+    #: The partial ones hold only what is still to be done, so that looking for work stays cheap however much was
+    #: delivered; ``state`` leads them since a covered query must find its predicate in the index.
+    INDEXES = [
+        _of_pending("pending_jd", "state", "jd", "candid", "survey", "objectId"),
+        _of_pending("pending_object", "survey", "objectId", "jd", "candid"),
+        _of_pending("pending_next_attempt", "state", "next_attempt_at", "survey", "objectId"),
+        Index("state_delivered", [("state", 1), ("delivered_at", -1)]),
+    ]
+
+    def __init__(self, db: MongoDatabase):
+        self._entries = db.get_collection("outbox", codec_options=CodecOptions(tz_aware=True))
+        self._in_passing = self._entries.with_options(write_concern=WriteConcern(w=1, j=False))
+
+    @translated("outbox: indexes")
+    def ensure_indexes(self) -> None:
+        """Make the indexes that are missing."""
+        ensure_indexes(self._entries, self.INDEXES)
+
+    @translated("outbox: add")
+    def add(self, entries: Sequence[Mapping[str, Any]]) -> int:
+        """Store the entries that are not there yet and return how many; what is there already stays as it is.
+
+        An entry needs ``_id``, ``kind``, ``survey``, ``candid``, ``objectId``, ``jd``, ``passed_at`` and what its kind
+        needs; state and progress are filled in.
+        """
+        if not entries:
+            return 0
+        fresh = [{**FRESH, "done": [], **entry} for entry in entries]
+        try:
+            return len(self._entries.insert_many(fresh, ordered=False).inserted_ids)
+        except BulkWriteError as error:
+            if error.details["writeConcernErrors"]:
+                raise DatabaseUnavailable(f"outbox: {error.details['writeConcernErrors'][0]['errmsg']}") from error
+            for write in error.details["writeErrors"]:
+                if write["code"] != DUPLICATE_KEY:
+                    kind = DatabaseUnavailable if write["code"] in TRANSIENT_CODES else DatabaseError
+                    raise kind(f"outbox: {write['errmsg']}") from error
+            return int(error.details["nInserted"])
+
+    @translated("outbox: look for work")
+    def objects_due(self, now: datetime, limit: int) -> list[Target]:
+        """At most ``limit`` objects with something to send now: tonight's first, within that the oldest alert first.
+
+        An object with an entry that waits for its next attempt is left out, so that its entries stay in order.
+        """
+        resting = self._resting(now)
+        tonight = now.timestamp() / 86400 + JULIAN_DATE_OF_EPOCH - TONIGHT
+        due: dict[Target, None] = {}
+        for window in ({"$gte": tonight}, {"$lt": tonight}):
+            with self._entries.find(
+                {**PENDING, "jd": window}, {"_id": 0, "survey": 1, "objectId": 1}, sort=[("jd", 1), ("candid", 1)]
+            ).hint("pending_jd") as pending:
+                for entry in pending:
+                    target = Target(entry["survey"], entry["objectId"])
+                    if target in resting:
+                        continue
+                    due[target] = None
+                    if len(due) >= limit:
+                        return list(due)
+        return list(due)
+
+    def _resting(self, now: datetime) -> set[Target]:
+        waiting = self._entries.find(
+            {**PENDING, "next_attempt_at": {"$gt": now}}, {"_id": 0, "survey": 1, "objectId": 1}
+        ).hint("pending_next_attempt")
+        return {Target(entry["survey"], entry["objectId"]) for entry in waiting}
+
+    @translated("outbox: read")
+    def pending_of(self, target: Target) -> list[Entry]:
+        """What is still to be sent for an object, oldest alert first."""
+        return list(
+            self._entries.find({**PENDING, **target._asdict()}, sort=[("jd", 1), ("candid", 1)]).hint("pending_object")
+        )
+
+    @translated("outbox: step")
+    def step_done(self, ids: Iterable[str], step: str, durable: bool = False) -> None:
+        """Remember that a step of these entries is done, so that it isn't taken again.
+
+        Marks of steps that may be repeated are not waited for until they are on disk: that would take most of the time.
+        """
+        collection = self._entries if durable else self._in_passing
+        collection.update_many({"_id": {"$in": list(ids)}}, {"$addToSet": {"done": step}})
+
+    @translated("outbox: deliver")
+    def deliver(self, ids: Iterable[str]) -> None:
+        """Close these entries: all that they asked for was sent."""
+        changes = {"$set": {"state": "delivered", "error": None}, "$currentDate": {"delivered_at": True}}
+        self._attempted(ids, changes)
+
+    @translated("outbox: fail")
+    def fail(self, ids: Iterable[str], error: Mapping[str, Any]) -> None:
+        """Close these entries with the answer that refused them, kept for whoever looks."""
+        self._attempted(ids, {"$set": {"state": "failed", "error": dict(error)}})
+
+    @translated("outbox: postpone")
+    def postpone(self, ids: Iterable[str], error: Mapping[str, Any], next_attempt_at: datetime) -> None:
+        """Keep these entries for another attempt, not before the time given."""
+        self._attempted(ids, {"$set": {"error": dict(error), "next_attempt_at": next_attempt_at}})
+
+    def _attempted(self, ids: Iterable[str], changes: Mapping[str, Any]) -> None:
+        self._entries.update_many({"_id": {"$in": list(ids)}, **PENDING}, {**changes, "$inc": {"attempts": 1}})
+
+    @translated("outbox: count")
+    def counts(self) -> dict[str, int]:
+        """How many entries are pending, delivered and failed."""
+        return {state: self._entries.count_documents({"state": state}) for state in ("pending", "delivered", "failed")}
+
+    @translated("outbox: watch")
+    def new_entries(self, stop: threading.Event) -> Iterator[Entry]:
+        """Entries as they are stored, by the majority, until told to stop; needs a replica set."""
+        with self._entries.watch([{"$match": {"operationType": "insert"}}], max_await_time_ms=200) as changes:
+            while not stop.is_set():
+                if change := changes.try_next():
+                    yield change["fullDocument"]
+
+    @translated("outbox: count what is left")
+    def backlog(self) -> dict[str, int]:
+        """How many entries are pending and failed: what `counts` says, but cheap however much was delivered."""
+        return {state: self._entries.count_documents({"state": state}) for state in ("pending", "failed")}
+
+    @translated("outbox: latencies")
+    def latency_seconds(
+        self, kind: str = "candidate", last: int = 100_000, since: datetime = AT_ONCE
+    ) -> dict[str, float] | None:
+        """Seconds from Kafka's time stamp to delivery, p50 and p99 of the last entries delivered; None without any."""
+        delivered = self._entries.find(
+            {"state": "delivered", "kind": kind, "kafka.timestamp": {"$type": "date"}, "delivered_at": {"$gte": since}},
+            {"_id": 0, "delivered_at": 1, "kafka.timestamp": 1},
+            sort=[("delivered_at", -1)],
+            limit=last,
+        )
+        seconds = [(entry["delivered_at"] - entry["kafka"]["timestamp"]).total_seconds() for entry in delivered]
+        if not seconds:
+            return None
+        p50, p99 = np.percentile(seconds, (50, 99))
+        return {"p50": float(p50), "p99": float(p99)}

@@ -1,0 +1,196 @@
+"""Reads on behalf of the API's users, as the MongoDB user that can only read."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bson.errors import BSONError
+from pymongo.errors import OperationFailure, PyMongoError
+
+from kowalski.database.async_client import connect_async
+from kowalski.database.client import is_transient
+from kowalski.errors import DatabaseError
+from kowalski.log import get_logger
+from kowalski.settings import Database
+
+log = get_logger(__name__)
+
+Document = dict[str, Any]
+
+POSITION = "coordinates.radec_geojson"
+#: MongoDB's refusal of what its user has no right to
+UNAUTHORIZED = 13
+#: what a server adds to its answers for its drivers
+DRIVERS_OWN = ("$clusterTime", "operationTime", "ok")
+
+
+class QueryError(DatabaseError):
+    """MongoDB refuses what a user asks for; the text is MongoDB's, without the server's internals."""
+
+    http_status = 400
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How something is read; what is None or 0 is not asked for."""
+
+    max_time_ms: int
+    comment: str
+    projection: Mapping[str, Any] | None = None
+    sort: list[tuple[str, Any]] | None = None
+    skip: int = 0
+    limit: int = 0
+    hint: str | list[tuple[str, Any]] | None = None
+
+
+class Queries:
+    """Reads any collection; its methods raise `QueryError` for all that MongoDB refuses. Use it in an event loop."""
+
+    def __init__(self, settings: Database):
+        self.client = connect_async(settings, "reader")
+        self.database = self.client[settings.db]
+
+    def close(self) -> None:
+        """End the connections."""
+        self.client.close()
+
+    async def ping(self) -> None:
+        """Return when MongoDB answers."""
+        with _refused():
+            await self.database.command("ping")
+
+    async def catalog_names(self) -> list[str]:
+        """Names of the collections, those of the system left out, in reverse order."""
+        with _refused():
+            names = await self.database.list_collection_names()
+        return sorted((name for name in names if not name.startswith("system.")), reverse=True)
+
+    async def catalog_info(self, catalog: str) -> Document:
+        """Size and storage of a collection (collStats)."""
+        return await self._command({"collStats": catalog})
+
+    async def database_info(self) -> Document:
+        """Size and storage of the database (dbStats)."""
+        return await self._command({"dbStats": 1})
+
+    async def index_info(self, catalog: str) -> Document:
+        """A collection's indexes: name -> ``{key: [[field, direction], ...], ...}``."""
+        with _refused():
+            return dict(await self.database[catalog].index_information())
+
+    async def find(self, catalog: str, condition: Document, reading: Reading) -> AsyncIterator[Document]:
+        """The documents that meet a condition, one by one."""
+        with _refused():
+            cursor = self.database[catalog].find(
+                condition, limit=reading.limit, max_time_ms=reading.max_time_ms, **_common(reading)
+            )
+            try:
+                async for document in cursor:
+                    yield document
+            finally:
+                await cursor.close()
+
+    async def find_one(self, catalog: str, condition: Document, reading: Reading) -> Document | None:
+        """The first document that meets a condition, or None."""
+        with _refused():
+            return await self.database[catalog].find_one(condition, max_time_ms=reading.max_time_ms, **_common(reading))
+
+    async def count(self, catalog: str, condition: Document, reading: Reading) -> int:
+        """How many documents meet a condition, after skip and up to limit."""
+        bounds = {key: value for key in ("skip", "limit", "hint") if (value := getattr(reading, key))}
+        with _refused():
+            return await self.database[catalog].count_documents(
+                condition, maxTimeMS=reading.max_time_ms, comment=reading.comment, **bounds
+            )
+
+    async def estimated_count(self, catalog: str, reading: Reading) -> int:
+        """How many documents a collection has, by its metadata."""
+        with _refused():
+            return await self.database[catalog].estimated_document_count(
+                maxTimeMS=reading.max_time_ms, comment=reading.comment
+            )
+
+    async def aggregate(
+        self, catalog: str, pipeline: list[Document], reading: Reading, disk: bool
+    ) -> AsyncIterator[Document]:
+        """What a pipeline makes of a collection, one by one; ``disk``: sorts and groups may spill to the server's disk."""
+        hint = {"hint": reading.hint} if reading.hint else {}
+        with _refused():
+            cursor = self.database[catalog].aggregate(
+                pipeline, maxTimeMS=reading.max_time_ms, comment=reading.comment, allowDiskUse=disk, **hint
+            )
+            try:
+                async for document in cursor:
+                    yield document
+            finally:
+                await cursor.close()
+
+    async def within(
+        self, catalog: str, centre: tuple[float, float], radius: float, condition: Document, reading: Reading
+    ) -> list[Document]:
+        """The documents within a radius (rad) of a position (ra, dec in deg), in no order of their own."""
+        cone = {"$geoWithin": {"$centerSphere": [_lonlat(centre), radius]}}
+        return [document async for document in self.find(catalog, _both(cone, condition), reading)]
+
+    async def nearest(
+        self,
+        catalog: str,
+        centre: tuple[float, float],
+        ring: tuple[float, float],
+        condition: Document,
+        reading: Reading,
+    ) -> list[Document]:
+        """The documents whose distance to a position (deg) lies in a ring (rad), nearest first; needs a 2dsphere index."""
+        near = {"$nearSphere": _lonlat(centre), "$minDistance": ring[0], "$maxDistance": ring[1]}
+        return [document async for document in self.find(catalog, _both(near, condition), reading)]
+
+    async def _command(self, command: Document) -> Document:
+        with _refused():
+            answer = await self.database.command(command)
+        return {key: value for key, value in answer.items() if key not in DRIVERS_OWN}
+
+
+def _common(reading: Reading) -> dict[str, Any]:
+    """Arguments that find and find_one share; an empty projection would mean ``_id`` alone to the driver."""
+    return {
+        "projection": reading.projection or None,
+        "sort": reading.sort or None,
+        "skip": reading.skip,
+        "hint": reading.hint or None,
+        "comment": reading.comment,
+    }
+
+
+def _lonlat(centre: tuple[float, float]) -> list[float]:
+    return [centre[0] - 180.0, centre[1]]
+
+
+def _both(position: Document, condition: Document) -> Document:
+    """A condition on the position and the user's own, which can't replace it by naming the same key."""
+    return {POSITION: position, **({"$and": [condition]} if condition else {})}
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Raise what MongoDB or its driver find wrong with a query as `QueryError`."""
+    try:
+        yield
+    except PyMongoError as error:
+        if is_transient(error):
+            log.warning("MongoDB is not available: %s", error)
+            raise QueryError("the database is not available at the moment, try again") from error
+        raise QueryError(_explanation(error)) from error
+    except (BSONError, OverflowError, UnicodeError) as error:
+        raise QueryError(f"MongoDB can't take or give this: {error}") from error
+
+
+def _explanation(error: PyMongoError) -> str:
+    """MongoDB's own words; the driver adds the server's whole answer to them."""
+    if not isinstance(error, OperationFailure):
+        return str(error)
+    if error.code == UNAUTHORIZED:
+        return (
+            "not authorized: queries can only read, and not the system's collections"  # MongoDB's text has signatures
+        )
+    return (error.details or {}).get("errmsg") or str(error)

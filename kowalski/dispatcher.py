@@ -1,0 +1,145 @@
+"""Batches to a survey's dask cluster and back: each is seen through, whatever happens to workers, scheduler or database."""
+
+import queue
+import time
+import traceback
+from concurrent.futures import CancelledError
+
+from distributed import Client, Future, KilledWorker
+from distributed.client import FutureCancelledError
+
+from kowalski.alert_worker import BatchReport, process_batch, rematch
+from kowalski.alerts.batches import Batch, Culprit, Fault, Queue, fault_of
+from kowalski.alerts.decode import Packet
+from kowalski.alerts.document import Refusal
+from kowalski.database.client import connect
+from kowalski.database.quarantine import Quarantine
+from kowalski.errors import DatabaseUnavailable, StreamError
+from kowalski.log import get_logger
+from kowalski.settings import Config
+
+log = get_logger(__name__)
+
+
+class Dispatcher:
+    """Submits batches and takes back their results; a batch leaves it only when all that it causes is stored.
+
+    Attributes
+    ----------
+    report : what became of all batches so far
+    stopping : set to end waiting for a scheduler that is away
+    """
+
+    def __init__(self, survey: str, config: Config, posting: bool = True, resume: bool = True):
+        self.survey, self.config = survey, config
+        self._how = {"posting": posting, "resume": resume}
+        self.quarantine = Quarantine(connect(config.database), config.broker.inline_quarantine_bytes)
+        self.report = BatchReport()
+        self.stopping = False
+        self.window = config.dask_for(survey).n_workers * config.broker.batches_per_worker
+        self._waiting = Queue()
+        self._under_way: dict[Future, Batch] = {}
+        self._results: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._client = self._connect()
+
+    @property
+    def full(self) -> bool:
+        """Whether no new batch may begin."""
+        return len(self._under_way) >= self.window or self._waiting.is_closed(self._under_way.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way or waiting."""
+        return not self._under_way and not self._waiting
+
+    @property
+    def busy(self) -> bool:
+        """Whether batches are with the workers now."""
+        return bool(self._under_way)
+
+    def begin(self, packets: list[Packet]) -> None:
+        """Submit new packets as one batch."""
+        self._submit(Batch(packets))
+
+    def finished(self, timeout: float) -> list[Batch]:
+        """Batches that are done, after waiting for a result up to ``timeout`` s; those that came back go again."""
+        self._resubmit()
+        done = []
+        try:
+            future = self._results.get(timeout=timeout) if timeout else self._results.get_nowait()
+            while True:
+                batch = self._under_way.pop(future, None)
+                if batch is not None and self._is_done(future, batch):
+                    done.append(batch)
+                future = self._results.get_nowait()
+        except queue.Empty:
+            return done
+
+    def rematch(self) -> None:
+        """Have a worker retry the cross-matches that failed."""
+        self._client.submit(rematch, self.survey, pure=False).add_done_callback(_log_rematch)
+
+    def close(self) -> None:
+        """Leave the cluster; what is under way there is not waited for."""
+        self._client.close()
+
+    def _connect(self) -> Client:
+        """A client of the survey's scheduler, waited for as long as it takes."""
+        address = self.config.dask_for(self.survey).address
+        while not self.stopping:
+            try:
+                return Client(address, timeout="5s", name=f"broker-{self.survey}", set_as_default=False)
+            except OSError as error:
+                log.warning("no scheduler at %s yet: %s", address, error)
+                time.sleep(1)
+        raise StreamError(f"stopped while there was no scheduler at {address}")
+
+    def _submit(self, batch: Batch) -> None:
+        if self._client.status not in ("running", "connecting"):
+            log.warning("scheduler lost: connecting anew")
+            self._client.close(timeout=1)
+            self._client = self._connect()
+        future = self._client.submit(process_batch, self.survey, batch.packets, **self._how, pure=False)
+        self._under_way[future] = batch
+        future.add_done_callback(self._results.put)
+
+    def _resubmit(self) -> None:
+        while len(self._under_way) < self.window:
+            batch = self._waiting.take(time.monotonic(), self._under_way.values())
+            if batch is None:
+                return
+            self._submit(batch)
+
+    def _is_done(self, future: Future, batch: Batch) -> bool:
+        try:
+            report: BatchReport = future.result(timeout=10)
+        except (CancelledError, FutureCancelledError, TimeoutError) as error:
+            return self._came_back(batch, Fault.LOST, error)
+        except KilledWorker as error:
+            return self._came_back(batch, Fault.KILLED, error)
+        except Exception as error:  # whatever a batch of hostile packets can raise: decided on below, never dropped
+            return self._came_back(batch, fault_of(error), error)
+        self.report.add(report)
+        return True
+
+    def _came_back(self, batch: Batch, fault: Fault, error: BaseException) -> bool:
+        """Whether a batch that came back undone is done with all the same: its one packet is in quarantine."""
+        log.warning("batch %d of %d alerts came back: %s: %r", batch.number, len(batch.packets), fault.name, error)
+        retry_at = time.monotonic() + self.config.broker.retry_delay
+        culprit = self._waiting.came_back(batch, fault, error, retry_at)
+        return culprit is not None and self._quarantined(batch, culprit, error)
+
+    def _quarantined(self, batch: Batch, culprit: Culprit, error: BaseException) -> bool:
+        detail = "".join(traceback.format_exception(error))
+        try:
+            self.quarantine.add(self.survey, [Refusal(culprit.packet, culprit.reason, detail)])
+        except DatabaseUnavailable as unavailable:
+            return self._came_back(batch, Fault.UNAVAILABLE, unavailable)
+        self.report.received += 1
+        self.report.quarantined[culprit.reason] += 1
+        return True
+
+
+def _log_rematch(future: Future) -> None:
+    if future.status == "finished" and (mended := future.result()):
+        log.info("%d objects matched with catalogues that had failed", mended)

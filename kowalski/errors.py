@@ -1,0 +1,75 @@
+"""The errors of Kowalski: one small tree, each knowing whether a retry can help and its HTTP status."""
+
+from typing import Any
+
+
+class KowalskiError(Exception):
+    """Root of all errors raised on purpose; its text says what is wrong and what to do."""
+
+    retriable = False
+    http_status = 500
+
+
+class ConfigError(KowalskiError):
+    """The settings are wrong: the text names the key's path."""
+
+
+class PacketError(KowalskiError):
+    """A packet can't be processed and belongs in quarantine.
+
+    Parameters
+    ----------
+    reason : a short slug, the same for all packets with the same fault (e.g. ``"truncated"``)
+    detail : what was found, in words
+    """
+
+    http_status = 400
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.detail)
+
+
+class ModelError(KowalskiError):
+    """A neural network is missing, is not the one the settings name, or fails."""
+
+
+class FilterError(KowalskiError):
+    """A user's filter is invalid or can't be run."""
+
+    http_status = 400
+
+
+class DatabaseError(KowalskiError):
+    """MongoDB refused an operation for a reason that a retry won't mend."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """MongoDB can't be reached or has no primary at the moment."""
+
+    retriable = True
+    http_status = 503
+
+
+class StreamError(KowalskiError):
+    """Kafka refused an operation; the text names the topic or setting."""
+
+
+class SkyPortalError(KowalskiError):
+    """SkyPortal answered with an error, or not at all (``status`` is then None)."""
+
+    def __init__(self, message: str, status: int | None = None, retriable: bool = False):
+        super().__init__(message)
+        self.status = status
+        self.retriable = retriable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.status, self.retriable)
+
+
+class LocalError(KowalskiError):
+    """A part of local mode can't start here; the text says what is missing and what to do."""

@@ -1,0 +1,183 @@
+"""Compile a filter: check its pipeline, make it fit for a whole batch, and find out what it reads."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import bson
+from bson import json_util
+from bson.errors import BSONError
+
+from kowalski.errors import FilterError
+
+Stage = dict[str, Any]
+
+#: stages that read or write other collections
+FORBIDDEN_STAGES = frozenset({"$lookup", "$graphLookup", "$unionWith", "$out", "$merge"})
+#: operators that run code in the server
+FORBIDDEN_OPERATORS = frozenset({"$where", "$function", "$accumulator"})
+#: stages that treat each document by itself: a batch gives the same as one alert at a time
+PER_DOCUMENT = frozenset({"$match", "$project", "$addFields", "$set", "$unset", "$unwind"})
+#: carries the alert's candid through whatever a pipeline does to its documents
+CARRIER = "_candid"
+#: variables and operators through which a pipeline may read any field without naming it
+WHOLE_DOCUMENT = frozenset({"ROOT", "CURRENT", "DESCEND", "KEEP", "PRUNE", "getField"})
+
+
+class Reads(NamedTuple):
+    """What a pipeline may read: names of fields at any depth (None: all), and whether it takes the candidate as a whole."""
+
+    names: frozenset[str] | None
+    whole_candidate: bool
+
+    def __or__(self, other: "Reads") -> "Reads":
+        if self.names is None or other.names is None:
+            return EVERYTHING
+        return Reads(self.names | other.names, self.whole_candidate or other.whole_candidate)
+
+    def wants(self, name: str) -> bool:
+        """Whether a field may be read."""
+        return self.names is None or name in self.names
+
+
+EVERYTHING = Reads(None, whole_candidate=True)
+
+
+@dataclass(frozen=True)
+class CompiledFilter:
+    """One version of a user's filter, ready to run.
+
+    Attributes
+    ----------
+    stages : the user's stages; where ``by_batch``, with `CARRIER` kept through them
+    by_batch : whether all alerts of a batch can go through at once
+    reads : what it may read
+    """
+
+    filter_id: int
+    group_id: int
+    fid: str
+    permissions: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    by_batch: bool
+    reads: Reads
+    update_annotations: bool = False
+    autosave: Any = False
+    auto_followup: Any = field(default_factory=dict)
+
+
+def compile_filter(document: dict[str, Any]) -> CompiledFilter:
+    """The active version of a filter document.
+
+    Raises
+    ------
+    FilterError : no such version, not a pipeline, or a stage or operator that is not allowed
+    """
+    fid = document.get("active_fid")
+    version = next((version for version in document.get("fv", []) if version.get("fid") == fid), None)
+    if version is None:
+        raise FilterError(f"filter {document.get('filter_id')}: version {fid} is not among its versions")
+    stages = parse_pipeline(version["pipeline"])
+    by_batch = all(_treats_each_by_itself(stage) for stage in stages)
+    return CompiledFilter(
+        filter_id=document["filter_id"],
+        group_id=document["group_id"],
+        fid=version["fid"],
+        permissions=tuple(int(programme) for programme in document.get("permissions") or ()),
+        stages=tuple(_carrying(stage) for stage in stages) if by_batch else tuple(stages),
+        by_batch=by_batch,
+        reads=fields_read(stages),
+        update_annotations=bool(document.get("update_annotations")),
+        autosave=document.get("autosave", False),
+        auto_followup=document.get("auto_followup") or {},
+    )
+
+
+def parse_pipeline(pipeline: Any) -> list[Stage]:
+    """The stages of a pipeline, given as a list or as extended JSON, once they are allowed.
+
+    Raises
+    ------
+    FilterError
+    """
+    if isinstance(pipeline, str):
+        try:
+            pipeline = json_util.loads(pipeline)
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, BSONError) as error:
+            raise FilterError(f"pipeline is not valid extended JSON: {type(error).__name__}: {error}") from None
+    if not isinstance(pipeline, list) or not all(isinstance(stage, dict) and len(stage) == 1 for stage in pipeline):
+        raise FilterError("pipeline must be a list of stages, each with one key")
+    if not pipeline:
+        raise FilterError("pipeline must contain at least one stage")
+    names = {name for stage in pipeline for name in _keys(stage)}
+    if stages := sorted(names & FORBIDDEN_STAGES):
+        raise FilterError(f"pipeline uses forbidden stages: {', '.join(stages)}")
+    if operators := sorted(names & FORBIDDEN_OPERATORS):
+        raise FilterError(f"pipeline uses forbidden operators: {', '.join(operators)}")
+    try:
+        bson.encode({"pipeline": pipeline})
+    except (BSONError, OverflowError, ValueError, RecursionError) as error:
+        raise FilterError(f"pipeline holds what MongoDB has no type for: {error}") from None
+    return pipeline
+
+
+def fields_read(stages: list[Stage]) -> Reads:
+    """What stages may read, rather too much than too little."""
+    words = {word.lstrip("$") for stage in stages for word in _words(stage)}
+    if any(word.split(".")[0] in WHOLE_DOCUMENT for word in words):
+        return EVERYTHING
+    parts = frozenset(part for word in words for part in word.split("."))
+    whole = any("candidate" in word.split(".")[1:] or word == "candidate" for word in words)
+    return Reads(parts, whole_candidate=whole)
+
+
+def _treats_each_by_itself(stage: Stage) -> bool:
+    ((name, body),) = stage.items()
+    if name not in PER_DOCUMENT:
+        return False
+    if name == "$match":
+        return "$text" not in set(_keys(body))
+    return all(word.lstrip("$").split(".")[0] != CARRIER for word in _words(body))
+
+
+def _carrying(stage: Stage) -> Stage:
+    """The stage with the carrier kept, where it says which fields stay."""
+    body = stage.get("$project")
+    if not isinstance(body, dict) or _excludes(body):
+        return stage
+    return {"$project": {**body, CARRIER: 1}}
+
+
+def _excludes(projection: dict[str, Any]) -> bool:
+    """Whether a projection names the fields that go, not those that stay; ``_id`` counts only where it is alone."""
+    others = {key: value for key, value in projection.items() if key != "_id"}
+    return all(_goes(value) for value in (others or projection).values())
+
+
+def _goes(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return value in (0, False)
+    return not any(key.startswith("$") for key in value) and all(_goes(item) for item in value.values())
+
+
+def _keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _keys(item)
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Every key and every text in a stage."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _words(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _words(item)
+    elif isinstance(value, str):
+        yield value

@@ -1,0 +1,73 @@
+"""./kowalski.py status: what runs, and how it is doing."""
+
+import argparse
+import json
+from datetime import timedelta
+from typing import Any
+
+from kowalski.database.client import connect
+from kowalski.database.processes import Processes
+from kowalski.errors import DatabaseError
+from kowalski.local.system import LocalSystem
+
+#: what a sign of life tells about the process itself, not its work
+ABOUT = ("_id", "program", "survey", "host", "pid", "at")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the state of every program and what each says of its work; 0 when all are ready, else 1."""
+    report = report_of(LocalSystem.live())
+    print(json.dumps(report, indent=2, default=str) if arguments.json else _table(report))
+    return 0 if report["ready"] else 1
+
+
+def report_of(system: LocalSystem) -> dict[str, Any]:
+    """Programs (`LocalSystem.status`), the signs of life in the database, problems of models, and if all is ready."""
+    programs = system.status()
+    # with mongod elsewhere the database answers whatever runs here
+    mongod_runs = all(each["ready"] for each in programs if each["program"] == "mongod")
+    processes = _signs_of_life(system) if mongod_runs else []
+    return {
+        "ready": all(each["ready"] for each in programs),
+        "folder": str(system.folder),
+        "api": f"http://{system.config.server.host}:{system.config.server.port}",
+        "programs": programs,
+        "processes": processes,
+        "model_problems": {p["survey"]: p["model_problems"] for p in processes if p.get("model_problems")},
+    }
+
+
+def _signs_of_life(system: LocalSystem) -> list[dict[str, Any]]:
+    database = connect(system.config.database, "reader")
+    try:
+        return Processes(database).alive()
+    except DatabaseError:  # the table shows mongod's state
+        return []
+    finally:
+        database.client.close()
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = [f"{'program':24} {'state':10} {'ready':6} {'pid':>8}  up for"]
+    for each in report["programs"]:
+        uptime = str(timedelta(seconds=each["uptime_s"])) if each["uptime_s"] is not None else ""
+        lines.append(
+            f"{each['program']:24} {each['state']:10} {'yes' if each['ready'] else 'no':6} {each['pid'] or '':>8}  {uptime}"
+        )
+    for process in report["processes"]:
+        work = ", ".join(
+            f"{key} {value}" for key, value in process.items() if key not in ABOUT and not _is_empty(value)
+        )
+        lines.append(f"{process['program']} {process.get('survey') or ''}: {work}")
+    for survey, problems in report["model_problems"].items():
+        lines.append(f"models of {survey}: {problems}")
+    return "\n".join(lines)
+
+
+def _is_empty(value: object) -> bool:
+    return value in ({}, [], None)

@@ -1,0 +1,1 @@
+"""Neural networks: what goes in, which are configured, what runs them."""

@@ -1,0 +1,1 @@
+"""Nights: again, and their books."""

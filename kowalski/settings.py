@@ -1,0 +1,320 @@
+"""The types of all settings; their defaults and meaning stand in config.defaults.yaml."""
+
+import ast
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """Settings that belong together: closed, immutable, and without defaults of their own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _names(value: Any) -> Any:
+    """Feature names given as a list, as the text of a Python tuple, or as False for none."""
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)
+        except SyntaxError:
+            raise ValueError("not the text of a Python tuple") from None
+    return () if value is False or value is None else value
+
+
+def _servers(value: Any) -> Any:
+    """Kafka's addresses, each with its port."""
+    if isinstance(value, str):
+        for server in value.split(","):
+            if not server.strip().rpartition(":")[2].isdigit() or ":" not in server:
+                raise ValueError(f"{server!r} is not host:port")
+    return value
+
+
+Servers = Annotated[str, BeforeValidator(_servers)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class Contact(Section):
+    name: str
+    email: str
+
+
+class Server(Section):
+    name: str
+    version: str
+    description: str
+    host: str
+    port: Port
+    processes: int = Field(ge=1)
+    max_requests: int
+    timeout: int
+    admin_username: str
+    admin_password: str | None
+    jwt_secret_key: str | None = Field(alias="JWT_SECRET_KEY")
+    jwt_algorithm: str = Field(alias="JWT_ALGORITHM")
+    jwt_exp_delta_seconds: int | None = Field(alias="JWT_EXP_DELTA_SECONDS")
+    client_max_size: int
+    contact: Contact
+
+
+class TelescopeQueue(Section):
+    mountain_ip: str | None
+    mountain_port: int | None
+    mountain_username: str | None
+    mountain_password: str | None
+    mountain_bind_ip: str | None
+    mountain_bind_port: int | None
+
+
+class Kafka(Section):
+    group: str
+    bootstrap_servers: Servers = Field(alias="bootstrap.servers")
+    bootstrap_test_servers: Servers = Field(alias="bootstrap.test.servers")
+    auto_offset_reset: Literal["earliest", "latest"] = Field(alias="auto.offset.reset")
+    nights: int = Field(ge=0)
+    metadata_refresh: float = Field(gt=0)
+    processes_per_topic: dict[str, int]
+    surveys: dict[str, dict[str, Any]]
+
+
+class Broker(Section):
+    batch_size: int = Field(ge=1)
+    batch_bytes: int = Field(ge=1)
+    batches_per_worker: int = Field(ge=1)
+    commit_interval: float = Field(gt=0)
+    retry_delay: float = Field(gt=0)
+    rematch_interval: float = Field(gt=0)
+    inline_quarantine_bytes: int = Field(ge=0, le=15_000_000)
+
+
+class Recipe(Section):
+    """How one catalogue is matched."""
+
+    cone_search_radius: float = Field(gt=0)
+    cone_search_unit: Literal["arcsec", "arcmin", "deg", "rad"]
+    filter: dict[str, Any] = {}
+    projection: dict[str, Any] = {}
+    use_distance: bool = False
+    distance_value: str | None = None
+    distance_method: str | None = None
+    cm_at_distance: float | None = None
+    cm_low_distance: float | None = None
+
+
+class Database(Section):
+    host: str
+    port: Port
+    replica_set: str | None
+    srv: bool
+    tls: bool
+    db: str
+    auth_source: str | None
+    max_pool_size: int
+    max_wired_tiger_cache: int | float | str | None
+    admin_username: str
+    admin_password: str | None
+    username: str
+    password: str | None
+    reader_username: str
+    reader_password: str | None
+    build_indexes: bool
+    xmatch: dict[str, dict[str, Recipe]]
+
+
+class ModelSettings(Section):
+    """One neural network: where its weights are and what it is fed."""
+
+    version: str = Field(min_length=1)
+    triplet: bool = True
+    feature_names: Names | Literal[True] = ()
+    feature_norms: dict[str, float] | None = None
+    order: tuple[Literal["features", "triplet"], ...] = ("features", "triplet")
+    format: Literal["h5", "pb"] = "h5"
+    url: str | None = None
+    sha256: str | None = None
+
+
+class SurveyModels(Section):
+    allowed_features: Names = ()
+    models: dict[str, ModelSettings] = {}
+
+
+class ML(Section):
+    backend: Literal["auto", "onnx", "tensorflow"]
+    folder: str
+    allow_stand_ins: bool
+    surveys: dict[str, SurveyModels]
+
+
+class Filters(Section):
+    max_time_ms: int = Field(ge=1)
+
+
+class SkyPortal(Section):
+    protocol: Literal["http", "https"]
+    host: str
+    port: Port
+    token: str | None
+    timeout: float
+    photometry_timeout: float
+    requests_per_second: float
+    burst: int
+
+    @property
+    def url(self) -> str:
+        """Address that paths are appended to."""
+        return f"{self.protocol}://{self.host}:{self.port}"
+
+
+class Outbox(Section):
+    threads: int = Field(ge=1)
+    poll_interval: float = Field(gt=0)
+    lease: float = Field(gt=0)
+    max_backoff: float = Field(gt=0)
+    refresh_interval: float = Field(gt=0)
+
+
+class Login(Section):
+    username: str | None
+    password: str | None
+
+
+class ZTFOps(Login):
+    url: str
+
+
+class TNS(Section):
+    url: str
+    bot_id: str | int | None
+    bot_name: str | None
+    api_key: str | None
+
+
+class Dask(Section):
+    host: str
+    scheduler_port: Port
+    dashboard_address: str
+    n_workers: int = Field(ge=1)
+    threads_per_worker: int = Field(ge=1)
+    lifetime: str | None
+    lifetime_stagger: str
+    lifetime_restart: bool
+
+    @property
+    def address(self) -> str:
+        """Where the scheduler listens."""
+        return f"tcp://{self.host}:{self.scheduler_port}"
+
+
+class Misc(Section):
+    broker: bool
+    supported_penquins_versions: tuple[str, ...]
+    max_time_ms: int = Field(ge=1)
+
+
+class Slack(Section):
+    slack_bot_token: str | None
+    slack_channel_id: str | None
+
+
+class Local(Section):
+    folder: str
+    logs: str
+    kafka_version: str
+    kafka_heap: str
+    kafka_retention_bytes: int
+    mongod_cache_gb: float
+    min_free_gb: float
+
+
+class Config(Section):
+    """All settings of Kowalski."""
+
+    server: Server
+    ztf: TelescopeQueue
+    kafka: Kafka
+    broker: Broker
+    database: Database
+    ml: ML
+    filters: Filters
+    skyportal: SkyPortal
+    outbox: Outbox
+    ztf_depot: Login
+    ztf_ops: ZTFOps
+    tns: TNS
+    dask: dict[str, Dask]
+    misc: Misc
+    slack: Slack
+    enabled: dict[str, bool]
+    local: Local
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any]) -> "Config":
+        """The settings of a merged tree, whose sections per survey (``ml.ZTF``, ``kafka.ZTF``, ``dask_pgir``) are gathered."""
+        tree = dict(tree)
+        clusters = {name: tree.pop(name) for name in list(tree) if name == "dask" or name.startswith("dask_")}
+        tree["dask"] = {
+            name.removeprefix("dask").removeprefix("_") or "ztf": section for name, section in clusters.items()
+        }
+        for section, model in (("ml", ML), ("kafka", Kafka)):
+            if isinstance(tree.get(section), dict):
+                tree[section] = _gather_surveys(tree[section], model)
+        return cls.model_validate(tree)
+
+    @classmethod
+    def names_at(cls, path: tuple[Any, ...]) -> list[str]:
+        """The names of the settings that may stand at a path."""
+        model = cls._type_at(path)
+        return sorted(_fields(model)) if _is_section(model) else []
+
+    @classmethod
+    def takes_text(cls, path: tuple[Any, ...]) -> bool:
+        """Whether the setting at a path is text, or text or null."""
+        model = cls._type_at(path)
+        return model is str or set(get_args(model)) == {str, NoneType}
+
+    @classmethod
+    def _type_at(cls, path: tuple[Any, ...]) -> Any:
+        """The type of what stands at a path, whether sections per survey are gathered there or not; None: nothing may."""
+        model: Any = cls
+        for part in path:
+            if not _is_section(model):
+                model = (get_args(model) or (None,))[-1]
+            elif part in (fields := _fields(model)):
+                model = fields[part]
+            elif str(part).startswith("dask_"):
+                model = Dask
+            else:
+                model = (get_args(fields.get("surveys")) or (None,))[-1]
+        return model
+
+    def dask_for(self, survey: str) -> Dask:
+        """The dask cluster of a survey."""
+        return self.dask[survey.lower()]
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether nothing that this configuration starts can be reached from another machine."""
+        return self.server.host in LOOPBACK and all(cluster.host in LOOPBACK for cluster in self.dask.values())
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _is_section(model: Any) -> bool:
+    return isinstance(model, type) and issubclass(model, Section)
+
+
+def _fields(model: type[Section]) -> dict[str, Any]:
+    """The types of a section's settings, by their names in files."""
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _gather_surveys(section: dict[str, Any], model: type[Section]) -> dict[str, Any]:
+    """A section whose upper-case keys are surveys, with those under ``surveys``."""
+    surveys = {key: value for key, value in section.items() if key not in _fields(model) and str(key).isupper()}
+    rest = {key: value for key, value in section.items() if key not in surveys}
+    return {**rest, "surveys": {**rest.get("surveys", {}), **surveys}}

@@ -1,0 +1,258 @@
+"""The calls that Kowalski makes on SkyPortal, each with its time-out, its answer checked and its errors classified."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+import requests
+
+from kowalski.alerts.survey import Survey
+from kowalski.errors import SkyPortalError
+from kowalski.settings import LOOPBACK
+from kowalski.settings import SkyPortal as Settings
+from kowalski.skyportal.health import Health
+from kowalski.skyportal.throttle import Throttle
+
+Message = Mapping[str, Any]
+
+#: s for which a group's name and filters are taken from memory
+GROUP_TTL = 300.0
+#: the most that SkyPortal puts on a page of candidates
+PAGE = 500
+#: s to wait when SkyPortal is asked too fast and doesn't say for how long
+DEFAULT_HOLD = 1.0
+#: answers that say "not now" or "not with this token": the same message may be taken later
+RETRIABLE = {401, 403, 408, 429}
+#: characters of an error's text that are kept; some are whole tracebacks
+MAX_MESSAGE = 2000
+
+
+class Candidacy(NamedTuple):
+    """An alert that is a candidate of a filter."""
+
+    filter_id: int
+    candid: int | None
+    passed_at: datetime
+
+
+class SkyPortal:
+    """SkyPortal or Fritz at one address. Threads share it; each has its own connection."""
+
+    def __init__(self, settings: Settings, version: str):
+        self._settings = settings
+        self._headers = {"Authorization": f"token {settings.token}", "User-Agent": f"Kowalski v{version}"}
+        limited = settings.host not in LOOPBACK
+        self._throttle = Throttle(settings.requests_per_second if limited else None, settings.burst)
+        self.health = Health()
+        self._local = threading.local()
+        self._instruments: dict[str, int] = {}
+        self._streams: dict[str, dict[str, int]] = {}
+        self._groups: dict[int, tuple[float, dict[str, Any]]] = {}
+
+    @property
+    def has_token(self) -> bool:
+        """Whether SkyPortal can be spoken to at all."""
+        return self._settings.token is not None
+
+    # What SkyPortal is made of
+
+    def instrument_id(self, survey: Survey) -> int:
+        """SkyPortal's number of a survey's instrument."""
+        if survey.name not in self._instruments:
+            found = self._ask("GET", "/api/instrument", query={"name": survey.instrument})
+            if not found:
+                raise _not_there(f"SkyPortal has no instrument {survey.instrument}")
+            self._instruments[survey.name] = found[0]["id"]
+        return self._instruments[survey.name]
+
+    def stream_ids(self, survey: Survey) -> dict[str, int]:
+        """SkyPortal's numbers of a survey's streams, by the names that the survey declares, all of them."""
+        if survey.name not in self._streams:
+            there = {stream["name"]: stream["id"] for stream in self._ask("GET", "/api/streams")}
+            ids = {name: _stream_id(name, there, survey) for name in set(survey.streams.values())}
+            if missing := sorted(name for name, number in ids.items() if number is None):
+                raise _not_there(f"SkyPortal has no stream {', '.join(missing)} that Kowalski's token may use")
+            self._streams[survey.name] = {name: number for name, number in ids.items() if number is not None}
+        return self._streams[survey.name]
+
+    def group(self, group_id: int) -> dict[str, Any]:
+        """A group with its filters, at most `GROUP_TTL` old; failures are not remembered."""
+        until, group = self._groups.get(group_id, (0.0, {}))
+        if until < time.monotonic():
+            group = self._ask("GET", f"/api/groups/{group_id}", query={"includeGroupUsers": False})
+            self._groups[group_id] = (time.monotonic() + GROUP_TTL, group)
+        return group
+
+    # Candidates
+
+    def knows(self, object_id: str) -> bool:
+        """Whether the object is a candidate or a source there."""
+        return any(
+            self._ask("HEAD", f"/api/{kind}/{object_id}", absent={404}) is not None
+            for kind in ("candidates", "sources")
+        )
+
+    def post_candidate(self, message: Message) -> list[int]:
+        """Make an object a candidate of filters; the candidates' numbers, one per filter that SkyPortal accepted."""
+        ids: list[int] = self._ask("POST", "/api/candidates", message)["ids"]
+        return ids
+
+    def candidacies(self, object_id: str) -> list[Candidacy]:
+        """All candidates of an object; none when SkyPortal doesn't have it."""
+        found = self._ask("GET", f"/api/candidates/{object_id}", query={"includeAlerts": True}, absent={400, 404})
+        passed = (found or {}).get("passing_alerts", ())
+        return [
+            Candidacy(
+                one["filter_id"], one["passing_alert_id"], datetime.fromisoformat(one["passed_at"]).replace(tzinfo=UTC)
+            )
+            for one in passed
+        ]
+
+    def candidates_between(self, start: datetime, end: datetime) -> Iterator[list[str]]:
+        """Identifiers of the objects that became candidates in an interval, page by page."""
+        query: dict[str, Any] = {"startDate": _utc(start), "endDate": _utc(end), "numPerPage": PAGE, "pageNumber": 1}
+        while True:
+            found = self._ask("GET", "/api/candidates", query=query, timeout=self._settings.photometry_timeout)
+            yield [candidate["id"] for candidate in found["candidates"]]
+            if query["pageNumber"] * PAGE >= found["totalMatches"]:
+                return
+            query |= {"pageNumber": query["pageNumber"] + 1, "queryID": found.get("queryID")}
+
+    # What hangs on an object
+
+    def annotations(self, object_id: str) -> dict[str, dict[str, Any]]:
+        """The annotations of an object by origin."""
+        return {one["origin"]: one for one in self._ask("GET", f"/api/sources/{object_id}/annotations")}
+
+    def post_annotation(self, object_id: str, message: Message) -> None:
+        """Annotate an object; its annotations are unique by origin."""
+        self._ask("POST", f"/api/sources/{object_id}/annotations", message)
+
+    def put_annotation(self, object_id: str, annotation: Mapping[str, Any], message: Message) -> None:
+        """Replace the data of an annotation."""
+        try:
+            path = f"/api/sources/{object_id}/annotations/{annotation['id']}"
+            self._ask("PUT", path, {**message, "author_id": annotation["author_id"]})
+        except SkyPortalError as error:
+            if error.status == 403:  # here it says that the annotation is another's, or gone: never ours to change
+                raise SkyPortalError(str(error), 403, retriable=False) from error
+            raise
+
+    def put_photometry(self, message: Message, overwrite: bool = False) -> None:
+        """Add points to a light curve; those that are there already stay, or with ``overwrite`` get the new flux."""
+        query = {"duplicate_ignore_flux": "true", "overwrite_flux": "true"} if overwrite else None
+        self._ask("PUT", "/api/photometry", message, query, timeout=self._settings.photometry_timeout)
+
+    def thumbnails(self, object_id: str) -> set[str]:
+        """The kinds of thumbnails that an object has."""
+        found = self._ask("GET", f"/api/candidates/{object_id}", absent={400, 404})
+        return {one["type"] for one in (found or {}).get("thumbnails") or ()}
+
+    def post_thumbnail(self, message: Message) -> None:
+        """Show a cutout."""
+        self._ask("POST", "/api/thumbnail", message)
+
+    # One request
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Message | None = None,
+        query: Mapping[str, Any] | None = None,
+        absent: set[int] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """The ``data`` of the answer; None if its status is in ``absent``.
+
+        Raises
+        ------
+        SkyPortalError : any other answer than success, or none; retriable unless the message itself was refused
+        """
+        if not self.has_token:
+            raise SkyPortalError("skyportal.token is not set: SkyPortal's pages make one", 401, retriable=True)
+        if (pause := self.health.pause_s()) > 0:
+            raise SkyPortalError(f"SkyPortal is left alone for {pause:.1f} s more", 503, retriable=True)
+        self._throttle.wait()
+        try:
+            answer = self._session().request(
+                method,
+                self._settings.url + path,
+                json=body,
+                params=query,
+                headers=self._headers,
+                timeout=timeout or self._settings.timeout,
+                allow_redirects=False,
+            )
+        except requests.exceptions.InvalidJSONError as error:
+            raise SkyPortalError(f"{method} {path}: no valid JSON: {error}", None, retriable=False) from error
+        except requests.RequestException as error:
+            self.health.failed()
+            raise SkyPortalError(f"{method} {path}: {error}", None, retriable=True) from error
+        if absent and answer.status_code in absent:
+            self.health.worked()
+            return None
+        return self._data(answer, f"{method} {path}")
+
+    def _data(self, answer: requests.Response, call: str) -> Any:
+        status = answer.status_code
+        envelope = _envelope(answer)
+        # a 200 that isn't SkyPortal's, a redirect or a server error comes from what stands before it, or passes
+        retriable = status in RETRIABLE or status >= 500 or (status < 400 and envelope is None)
+        if status == 200 and answer.request.method == "HEAD":
+            retriable, envelope = False, {"status": "success", "data": {}}
+        self.health.failed() if retriable else self.health.worked()
+        if status == 429:
+            self.health.hold(_retry_after(answer.headers.get("Retry-After")))
+        if status == 200 and envelope is not None and envelope.get("status") == "success":
+            return envelope.get("data")
+        text = envelope.get("message") if envelope is not None else answer.text
+        raise SkyPortalError(f"{call}: {status} {str(text)[:MAX_MESSAGE]}", status, retriable)
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.trust_env = False  # a .netrc would replace the token's header; and looking for it costs 1 ms a call
+        return session
+
+
+def _not_there(what: str) -> SkyPortalError:
+    """Something that SkyPortal's administrators have to add; until then the messages wait."""
+    return SkyPortalError(what, 404, retriable=True)
+
+
+def _envelope(answer: requests.Response) -> dict[str, Any] | None:
+    try:
+        content = answer.json()
+    except requests.exceptions.JSONDecodeError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _stream_id(name: str, there: Mapping[str, int], survey: Survey) -> int | None:
+    """The stream of that name; for a survey without programmes else the last that contains it or the survey's name."""
+    if name in there or survey.program_field is not None:
+        return there.get(name)
+    parts = (name.lower(), survey.name.lower())
+    alike = [number for full, number in there.items() if any(part in full.lower() for part in parts)]
+    return alike[-1] if alike else None
+
+
+def _retry_after(value: str | None) -> float:
+    """Seconds that a Retry-After header asks for, given as such or as a date."""
+    if value is None:
+        return DEFAULT_HOLD
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(DEFAULT_HOLD, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return DEFAULT_HOLD
+
+
+def _utc(time_: datetime) -> str:
+    return time_.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")

@@ -1,0 +1,73 @@
+"""An API for the tests of its routes, over a database with a few documents."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from api_harness import Api, start_api
+
+from kowalski.alerts.coordinates import position
+from kowalski.database.client import MongoDatabase, connect
+from kowalski.settings import Database
+
+#: rows of the catalogue around (150, 2): their distances from there in arcsec, north of it
+NORTH = [50.0, 10.0, 30.0, 1.0, 500.0]
+
+
+@pytest.fixture(scope="session")
+def api_settings(fresh_database: Callable[[], Database]) -> Database:
+    """Settings of the database that all tests of routes share, with documents that they don't change."""
+    return fresh_database()
+
+
+@pytest.fixture(scope="session")
+def stored(api_settings: Database) -> Iterator[MongoDatabase]:
+    """The documents: ``Stars`` near (150, 2), ``Pole``, ``ZTF_alerts`` and the closed collections."""
+    database = connect(api_settings)
+    database["Stars"].create_index([("coordinates.radec_geojson", "2dsphere")], name="radec")
+    database["Stars"].insert_many(
+        {"_id": number, "mag": 20 - number, "coordinates": position(150.0, 2.0 + arcsec / 3600)}
+        for number, arcsec in enumerate(NORTH)
+    )
+    database["Pole"].insert_one({"_id": "polaris", "coordinates": position(0.0, 89.9999)})
+    database["ZTF_alerts"].create_index([("candid", -1)], name="candid", unique=True)
+    database["ZTF_alerts"].insert_many(_alert(number) for number in range(5))
+    database["outbox"].insert_one({"secret": True})
+    yield database
+    database.client.close()
+
+
+def _alert(number: int) -> dict[str, Any]:
+    candid = 2_475_433_850_315_015_008 + number
+    return {
+        "objectId": f"ZTF23aaaaaa{'abcde'[number]}",
+        "candid": candid,
+        "candidate": {"candid": candid, "jd": 2460000.5 + number, "magpsf": 18.0 - number, "programid": 1},
+        "classifications": {"braai": number / 4},
+    }
+
+
+@pytest.fixture(scope="session")
+def api(stored: MongoDatabase, api_settings: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API over these documents, with two workers."""
+    running = start_api(tmp_path_factory.mktemp("api"), api_settings, processes=2)
+    try:
+        running.wait_ready()
+        running.token = running.log_in().json()["token"]
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def another_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Api]]:
+    """A function that starts another API (arguments as `start_api` after the folder), stopped at the end."""
+    started: list[Api] = []
+
+    def start(*arguments: Any, **settings: Any) -> Api:
+        started.append(start_api(tmp_path_factory.mktemp("api"), *arguments, **settings))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()

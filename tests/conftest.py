@@ -1,0 +1,95 @@
+"""Fixtures for all tests: real services started when first asked for and stopped at the end, data by environment."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kowalski.database.client import MongoDatabase, connect
+from kowalski.database.replica_set import drop_database, prepare
+from kowalski.local.system import LocalSystem
+from kowalski.settings import Database
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    """A system of which each test starts what it needs; its mongod and Kafka serve the whole session."""
+    system = LocalSystem.isolated(tmp_path_factory.mktemp("services"), {"local": {"mongod_cache_gb": 0.25}})
+    yield system
+    system.stop()
+    assert system.processes() == []
+
+
+@pytest.fixture(scope="session")
+def fresh_database(services: LocalSystem) -> Iterator[Callable[[], Database]]:
+    """A function that gives the settings of a new, empty database with its own users, dropped at the end."""
+    made: list[Database] = []
+
+    def make() -> Database:
+        services.start(["mongod"])
+        settings = services.config.database.model_copy(update={"db": f"test_{secrets.token_hex(4)}"})
+        prepare(settings, timeout=10)
+        made.append(settings)
+        return settings
+
+    yield make
+    for settings in made:
+        drop_database(settings)
+
+
+@pytest.fixture
+def mongo_settings(fresh_database: Callable[[], Database]) -> Database:
+    """Settings of a database that is this test's own."""
+    return fresh_database()
+
+
+@pytest.fixture
+def mongo(mongo_settings: Database) -> Iterator[MongoDatabase]:
+    """A database that is this test's own, as the writer sees it."""
+    database = connect(mongo_settings)
+    yield database
+    database.client.close()
+
+
+@pytest.fixture(scope="session")
+def kafka(services: LocalSystem) -> str:
+    """Address of a Kafka; topics need names that no other test uses."""
+    services.start(["kafka"])
+    return services.config.kafka.bootstrap_servers
+
+
+@pytest.fixture
+def local_system(tmp_path: Path) -> Iterator[Callable[..., LocalSystem]]:
+    """A function that makes a whole system (arguments as `LocalSystem.isolated` after the folder), stopped at the end."""
+    made: list[LocalSystem] = []
+
+    def make(changes: dict[str, Any] | None = None, **arguments: Any) -> LocalSystem:
+        made.append(LocalSystem.isolated(arguments.pop("folder", tmp_path / "system"), changes, **arguments))
+        return made[-1]
+
+    yield make
+    for system in made:
+        system.stop()
+        assert system.processes() == []
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Folder of real packets, named by ``KOWALSKI_TEST_DATA``."""
+    return _folder("KOWALSKI_TEST_DATA", "real packets")
+
+
+@pytest.fixture(scope="session")
+def test_models() -> Path:
+    """Folder of published weights and their scores, named by ``KOWALSKI_TEST_MODELS``."""
+    return _folder("KOWALSKI_TEST_MODELS", "published weights")
+
+
+def _folder(variable: str, what: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} does not name a folder of {what}")
+    return Path(value)

@@ -1,0 +1,124 @@
+"""Pipelines of every kind that users write, and the plain way to run one: the reference's, alert by alert."""
+
+from typing import Any
+
+from pymongo.errors import OperationFailure
+
+from kowalski.database.client import MongoDatabase
+
+Stage = dict[str, Any]
+
+DRB = {"$match": {"candidate.drb": {"$gt": 0.5}}}
+DETECTIONS = {"$filter": {"input": "$prv_candidates", "cond": {"$gt": ["$$this.magpsf", None]}}}
+
+PIPELINES: dict[str, list[Stage]] = {
+    "all": [{"$match": {}}],
+    "none": [{"$match": {"candidate.drb": {"$gt": 2}}}],
+    "match": [DRB],
+    "annotations": [
+        DRB,
+        {"$project": {"_id": 0, "candid": 1, "objectId": 1, "annotations": {"author": "dd", "mean_rb": {"$avg": "$prv_candidates.rb"}}}},
+    ],
+    "annotations null": [{"$project": {"annotations": None}}],
+    "annotations that are a list": [{"$set": {"annotations": ["$candidate.rb", "$candidate.fid"]}}],
+    "forced photometry": [
+        {"$set": {"good": {"$filter": {"input": "$fp_hists", "cond": {"$gte": ["$$this.snr", 3]}}}}},
+        {"$match": {"good.0": {"$exists": True}}},
+        {"$project": {"annotations": {"n": {"$size": "$good"}, "snr": {"$max": "$good.snr"}}}},
+    ],
+    "no forced photometry": [{"$match": {"fp_hists": {"$size": 0}}}],
+    "detections": [{"$set": {"n": {"$size": DETECTIONS}}}, {"$match": {"n": {"$gte": 3}}}, {"$project": {"annotations": {"n": "$n"}}}],
+    "let": [
+        {"$project": {"rb": {"$let": {"vars": {"c": "$candidate"}, "in": {"$subtract": ["$$c.drb", "$$c.rb"]}}}}},
+        {"$match": {"rb": {"$gt": 0}}},
+        {"$project": {"annotations.difference": "$rb"}},
+    ],
+    "cross-matches": [{"$match": {"cross_matches.Gaia_EDR3.parallax": {"$gt": 0.5}}}, {"$project": {"annotations": {"n": {"$size": "$cross_matches.Gaia_EDR3"}}}}],
+    "scores": [{"$match": {"classifications.braai": {"$gt": 0.5}}}, {"$project": {"annotations": {"braai": "$classifications.braai"}}}],
+    "place": [{"$match": {"coordinates.b": {"$gt": 10}, "coordinates.radec_geojson.type": "Point"}}],
+    "list of values": [{"$match": {"candidate.isdiffpos": {"$in": ["t", "1"]}, "candidate.programid": {"$in": [1, 2]}}}],
+    "only the id": [{"$project": {"_id": 1}}],
+    "all but the id": [{"$project": {"_id": 0}}, DRB],
+    "without the candidate": [DRB, {"$project": {"candidate": 0}}],
+    "without parts of the candidate": [DRB, {"$project": {"candidate": {"rb": 0, "drb": 0}, "_id": 0}}, {"$match": {"candidate.drb": {"$exists": False}}}],
+    "unset": [{"$unset": ["candidate.rb", "prv_candidates"]}, {"$match": {"candidate.rb": {"$exists": False}}}],
+    "unwound": [{"$unwind": "$prv_candidates"}, {"$match": {"prv_candidates.magpsf": {"$gt": 0}}}],
+    "unwound to one": [
+        {"$set": {"peak": {"$min": "$prv_candidates.magpsf"}}},
+        {"$unwind": {"path": "$prv_candidates", "includeArrayIndex": "at"}},
+        {"$match": {"$expr": {"$and": [{"$gt": ["$peak", None]}, {"$eq": ["$prv_candidates.magpsf", "$peak"]}]}}},
+        {"$project": {"annotations": {"at": "$at", "peak": "$peak"}}},
+    ],
+    "nested projection": [{"$project": {"candidate": {"rb": 1, "fid": 1}}}, {"$set": {"annotations": "$candidate"}}],
+    "whole document": [
+        {"$set": {"fields": {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": "$$this.k"}}}},
+        {"$match": {"fields": {"$all": ["prv_candidates", "fp_hists", "cross_matches", "candidate"]}}},
+        {"$project": {"annotations": {"cutouts": {"$setIntersection": ["$fields", ["cutoutScience", "cutoutTemplate"]]}}}},
+    ],
+    "field by name": [{"$set": {"n": {"$size": {"$getField": "prv_candidates"}}}}, {"$match": {"n": {"$gt": 5}}}],
+    "redact": [{"$redact": {"$cond": [{"$gt": ["$candidate.drb", 0.5]}, "$$KEEP", "$$PRUNE"]}}],
+    "another root": [{"$replaceRoot": {"newRoot": "$candidate"}}, {"$match": {"rb": {"$gt": 0.6}}}, {"$set": {"annotations": {"fid": "$fid"}}}],
+    "sort and limit": [
+        {"$unwind": "$prv_candidates"},
+        {"$sort": {"prv_candidates.jd": -1}},
+        {"$limit": 1},
+        {"$project": {"annotations": {"jd": "$prv_candidates.jd"}}},
+    ],
+    "group": [
+        {"$unwind": "$prv_candidates"},
+        {"$group": {"_id": "$prv_candidates.fid", "n": {"$sum": 1}}},
+        {"$project": {"annotations": {"fid": "$_id", "n": "$n"}}},
+    ],
+    "count": [DRB, {"$count": "n"}, {"$set": {"annotations": {"n": "$n"}}}],
+    "group of nothing": [{"$match": {"candid": 5}}, {"$group": {"_id": None}}],
+    "facet": [{"$facet": {"a": [DRB], "b": [{"$count": "n"}]}}, {"$set": {"annotations": {"n": {"$size": "$a"}}}}],
+    "limit": [DRB, {"$limit": 1}],
+    "window": [{"$setWindowFields": {"sortBy": {"candid": 1}, "output": {"annotations.n": {"$sum": 1}}}}],
+    "fails with some": [
+        {"$set": {"x": {"$divide": [1, {"$cond": [{"$gt": ["$candidate.drb", 0.5]}, 1, 0]}]}}},
+        {"$project": {"annotations": {"x": "$x"}}},
+    ],
+    "fails with some, alone": [{"$sort": {"candid": 1}}, {"$set": {"x": {"$sqrt": {"$subtract": ["$candidate.drb", 0.5]}}}}],
+    "fails with all": [{"$set": {"x": {"$toInt": "$objectId"}}}],
+    "is no pipeline": [{"$matc": {}}],
+}  # fmt: skip
+
+
+def upstream(candid: int, permissions: list[int]) -> list[Stage]:
+    """The stages that the reference (4.8) puts before a user's."""
+    readable = {"$in": ["$$item.programid", permissions]}
+    recent = {"$lt": [{"$subtract": ["$candidate.jd", "$$item.jd"]}, 365]}
+
+    def history(field: str, *conditions: Stage) -> Stage:
+        points = {"$ifNull": [{"$first": f"$aux.{field}"}, []]}
+        return {"$filter": {"input": points, "as": "item", "cond": {"$and": [readable, recent, *conditions]}}}
+
+    return [
+        {"$match": {"candid": candid, "candidate.programid": {"$in": permissions}}},
+        {"$project": {"cutoutScience": 0, "cutoutTemplate": 0, "cutoutDifference": 0}},
+        {"$lookup": {"from": "ZTF_alerts_aux", "localField": "objectId", "foreignField": "_id", "as": "aux"}},
+        {
+            "$project": {
+                "cross_matches": {"$first": "$aux.cross_matches"},
+                "prv_candidates": history("prv_candidates"),
+                "fp_hists": history("fp_hists", {"$eq": ["$$item.procstatus", "0"]}),
+                "schemavsn": 1, "publisher": 1, "objectId": 1, "candid": 1, "candidate": 1, "classifications": 1, "coordinates": 1,
+            }
+        },
+    ]  # fmt: skip
+
+
+def one_by_one(
+    database: MongoDatabase, candids: list[int], pipeline: list[Stage], permissions: list[int]
+) -> tuple[dict[int, Any], int]:
+    """The annotations of the stored alerts that pass, and with how many alerts the pipeline fails."""
+    passed, failed = {}, 0
+    for candid in candids:
+        try:
+            found = list(database["ZTF_alerts"].aggregate([*upstream(candid, permissions), *pipeline]))
+        except OperationFailure:
+            failed += 1
+            continue
+        if len(found) == 1:
+            passed[candid] = found[0].get("annotations")
+    return passed, failed

@@ -1,0 +1,419 @@
+"""Running filters: a batch gives what one alert at a time would, and no filter can harm another."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+from packets import JD, forced_point, prv_point, real_packets, ztf_alerts, ztf_record
+
+from kowalski.alerts.document import Alert, arrival, read_batch
+from kowalski.alerts.lightcurve import Arrival, merged
+from kowalski.alerts.survey import get_survey
+from kowalski.database.client import MongoDatabase, connect
+from kowalski.database.filters import Filters
+from kowalski.errors import DatabaseUnavailable
+from kowalski.filters import run as run_module
+from kowalski.filters.compile import EVERYTHING
+from kowalski.filters.run import FilterRun, FilterRunner
+from kowalski.settings import Database
+
+from .library import DRB, PIPELINES, one_by_one
+
+ZTF = get_survey("ZTF")
+ALL = [1, 2, 3]
+#: makes 300 000 documents of each alert, of which one is left; about 50 ms where a small one takes 1
+SLOW = [
+    {"$set": {"number": {"$range": [0, {"$add": [300_000, "$candidate.fid"]}]}}},
+    {"$unwind": "$number"},
+    {"$match": {"$expr": {"$eq": ["$number", 5]}}},
+]
+
+Documents = list[dict[str, Any]]
+Batch = tuple[Documents, dict[str, dict[str, Any]]]
+Put = Callable[..., None]
+
+
+@pytest.fixture
+def filters(mongo_settings: Database, mongo: MongoDatabase) -> Iterator[Filters]:
+    reader = connect(mongo_settings, "reader")
+    yield Filters(mongo, reader)
+    reader.client.close()
+
+
+@pytest.fixture
+def put(filters: Filters) -> Put:
+    """Store a filter under a number, active, with all permissions."""
+
+    def store(filter_id: int, pipeline: Any, fid: str = "abc123", **fields: Any) -> None:
+        text = pipeline if isinstance(pipeline, str) else json.dumps(pipeline)
+        document = {
+            "filter_id": filter_id, "group_id": 1, "catalog": "ZTF_alerts", "permissions": ALL, "active": True,
+            "active_fid": fid, "fv": [{"fid": fid, "pipeline": text}], "last_modified": datetime.now(UTC),
+        }  # fmt: skip
+        filters.put(document | fields)
+
+    return store
+
+
+def runner(filters: Filters, max_time_ms: int = 5000) -> FilterRunner:
+    return FilterRunner(filters, ZTF, max_time_ms)
+
+
+def batch_of(alerts: list[Alert]) -> Batch:
+    """Documents of alerts and of their objects."""
+    arrivals: dict[str, list[Arrival]] = {}
+    for alert in alerts:
+        arrivals.setdefault(alert.object_id, []).append(arrival(alert, ZTF))
+    objects = {
+        name: {"cross_matches": {"Gaia_EDR3": [{"parallax": number % 3}] * (number % 4)}} | merged({}, said, ZTF)
+        for number, (name, said) in enumerate(arrivals.items())
+    }
+    return [alert.document for alert in alerts], objects
+
+
+def synthetic(number: int = 12) -> Batch:
+    return batch_of(
+        ztf_alerts(
+            [
+                ztf_record(
+                    100 + n, f"ZTF23{n}", drb=(n % 5) / 4, rb=(n % 7) / 6, programid=1 + n % 3, fid=1 + n % 2, ra=n * 20.0,
+                    isdiffpos="tf1"[n % 3], prv=[prv_point(JD - day, candid=n * 50 + day, magpsf=19.0 - day) for day in range(1, n)],
+                    forced=[forced_point(JD - day / 2, forcediffimflux=10.0 * day) for day in range(1, n)],
+                )
+                for n in range(number)
+            ]
+        )
+    )  # fmt: skip
+
+
+def passed(result: FilterRun) -> dict[int, dict[int, Any]]:
+    """filter_id -> candid -> annotations."""
+    found: dict[int, dict[int, Any]] = {}
+    for each in result.passes:
+        assert each.candid not in found.setdefault(each.filter.filter_id, {})
+        found[each.filter.filter_id][each.candid] = each.annotations
+    return found
+
+
+def candids(documents: Documents) -> list[int]:
+    return [document["candid"] for document in documents]
+
+
+def store(database: MongoDatabase, documents: Documents, objects: dict[str, dict[str, Any]]) -> None:
+    """As the reference would have stored them: forced photometry of young objects only."""
+    database["ZTF_alerts"].insert_many([dict(document) for document in documents])
+    database["ZTF_alerts_aux"].insert_many(
+        [
+            {"_id": name, **{key: value for key, value in aux.items() if key != "fp_hists" or aux["first_alert"]["forced_complete"]}}
+            for name, aux in objects.items()
+        ]
+    )  # fmt: skip
+
+
+def assert_equal_to_one_by_one(
+    database: MongoDatabase, filters: Filters, put: Put, batch: Batch, permissions: list[int]
+) -> None:
+    documents, objects = batch
+    for number, document in enumerate(documents):
+        document["classifications"] = {"braai": number / len(documents)}
+    store(database, documents, objects)
+    for number, pipeline in enumerate(PIPELINES.values()):
+        put(number, pipeline, permissions=permissions)
+    result = runner(filters).run(documents, objects)
+    found = passed(result)
+    failures: dict[int, int] = {}
+    for (filter_id, _), alerts in result.failures.items():
+        failures[filter_id] = failures.get(filter_id, 0) + alerts
+    seen = [document["candid"] for document in documents if document["candidate"]["programid"] in permissions]
+    for number, (name, pipeline) in enumerate(PIPELINES.items()):
+        expected, failed = one_by_one(database, seen, pipeline, permissions)
+        failed = len(seen) if name == "is no pipeline" else failed
+        assert found.get(number, {}) == expected, name
+        assert failures.get(number, 0) == failed, name
+
+
+@pytest.mark.parametrize("permissions", [ALL, [1], [2, 3]])
+def test_real_packets_in_a_batch_are_as_one_by_one(
+    test_data: Path, mongo: MongoDatabase, filters: Filters, put: Put, permissions: list[int]
+) -> None:
+    alerts, _ = read_batch(real_packets(test_data), ZTF)
+    one_per_object = list(
+        {alert.object_id: alert for alert in alerts}.values()
+    )  # the reference shows later history too
+    assert_equal_to_one_by_one(mongo, filters, put, batch_of(one_per_object), permissions)
+
+
+def test_made_packets_in_a_batch_are_as_one_by_one(mongo: MongoDatabase, filters: Filters, put: Put) -> None:
+    assert_equal_to_one_by_one(mongo, filters, put, synthetic(), [1, 2])
+
+
+def test_the_library_holds_something_for_everybody(filters: Filters, put: Put) -> None:
+    documents, objects = synthetic()
+    for number, pipeline in enumerate(PIPELINES.values()):
+        put(number, pipeline)
+    found = passed(runner(filters).run(documents, objects))
+    by_name = {name: len(found.get(number, {})) for number, name in enumerate(PIPELINES)}
+    assert by_name["all"] == by_name["limit"] + by_name["none"] + len(documents) - by_name["match"] == len(documents)
+    assert sum(0 < number < len(documents) for number in by_name.values()) >= 15
+
+
+def test_a_batch_is_one_aggregation_per_filter(
+    mongo: MongoDatabase, filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents, objects = synthetic()
+    sent: list[int] = []
+    run = filters.run
+    monkeypatch.setattr(
+        filters, "run", lambda stages, batch, limit: sent.append(len(batch)) or run(stages, batch, limit)
+    )
+    for number in range(5):
+        put(number, [DRB])
+    put(6, [DRB, {"$limit": 1}])
+    runner(filters).run(documents, objects)
+    assert sorted(sent) == [1] * len(documents) + [len(documents)] * 5
+
+
+def test_large_batches_go_in_pieces(filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents, objects = synthetic()
+    for number, name in enumerate(("match", "annotations", "unwound to one", "sort and limit", "whole document")):
+        put(number, PIPELINES[name])
+    whole = passed(runner(filters).run(documents, objects))
+    monkeypatch.setattr(run_module, "CHUNK_BYTES", 5000)
+    assert passed(runner(filters).run(documents, objects)) == whole
+
+
+def test_filters_that_read_little_are_fed_little_to_the_same_end(
+    filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents, objects = synthetic()
+    for number, pipeline in enumerate(PIPELINES.values()):
+        put(number, pipeline)
+    lean = runner(filters).run(documents, objects)
+    monkeypatch.setattr(run_module, "_union", lambda group: EVERYTHING)
+    full = runner(filters).run(documents, objects)
+    assert passed(lean) == passed(full)
+    assert lean.failures == full.failures
+
+
+def test_nothing_to_run(filters: Filters, put: Put) -> None:
+    documents, objects = synthetic()
+    assert runner(filters).run(documents, objects) == FilterRun()
+    put(1, [DRB])
+    assert runner(filters).run([], {}) == FilterRun()
+
+
+def test_only_active_filters_of_the_survey_run(filters: Filters, put: Put) -> None:
+    documents, objects = synthetic()
+    put(1, [DRB], active=False)
+    put(2, [DRB], catalog="PGIR_alerts")
+    put(3, [DRB])
+    assert set(passed(runner(filters).run(documents, objects))) == {3}
+
+
+def test_alerts_and_points_of_other_programmes_are_not_seen(filters: Filters, put: Put) -> None:
+    record = ztf_record(
+        7,
+        programid=1,
+        prv=[prv_point(JD - n, programid=n) for n in ALL],
+        forced=[forced_point(JD - n, programid=n) for n in ALL],
+    )
+    secret = ztf_record(8, "ZTFsecret", programid=3)
+    count = [{"$project": {"annotations": {"prv": {"$size": "$prv_candidates"}, "forced": {"$size": "$fp_hists"}}}}]
+    for filter_id, permissions in ((1, [1]), (2, [1, 2]), (3, ALL), (4, []), (5, [3])):
+        put(filter_id, count, permissions=permissions)
+    found = passed(runner(filters).run(*batch_of(ztf_alerts([record, secret]))))
+    none = {"prv": 0, "forced": 0}
+    assert found == {
+        1: {7: {"prv": 1, "forced": 1}},
+        2: {7: {"prv": 2, "forced": 2}},
+        3: {7: {"prv": 3, "forced": 3}, 8: none},
+        5: {8: none},
+    }
+
+
+def test_a_pass_names_the_version_and_the_wishes(filters: Filters, put: Put) -> None:
+    wishes = {
+        "update_annotations": True,
+        "autosave": {"active": True, "comment": "x"},
+        "auto_followup": {"active": True},
+    }
+    put(9, [{"$match": {}}], fid="v00001", group_id=4, permissions=[1], **wishes)
+    (each,) = runner(filters).run(*batch_of(ztf_alerts([ztf_record(7)]))).passes
+    assert (each.candid, each.filter.filter_id, each.filter.group_id, each.filter.fid) == (7, 9, 4, "v00001")
+    assert (each.filter.permissions, each.filter.update_annotations) == ((1,), True)
+    assert (each.filter.autosave, each.filter.auto_followup) == (wishes["autosave"], wishes["auto_followup"])
+
+
+def test_edits_take_effect_with_the_next_batch(filters: Filters, put: Put, mongo: MongoDatabase) -> None:
+    documents, objects = synthetic()
+    everyone, nobody = [{"$match": {}}], [{"$match": {"candid": -1}}]
+    running = runner(filters)
+
+    def numbers() -> dict[int, int]:
+        return {filter_id: len(found) for filter_id, found in passed(running.run(documents, objects)).items()}
+
+    put(1, everyone)
+    put(2, everyone)
+    assert numbers() == {1: 12, 2: 12}
+    put(1, nobody, fid="new000")
+    assert numbers() == {2: 12}
+    put(1, everyone, fid="new000", permissions=[1])
+    assert numbers() == {1: 4, 2: 12}
+    mongo["filters"].delete_one({"filter_id": 2})
+    assert numbers() == {1: 4}
+    mongo["filters"].update_one({"filter_id": 1}, {"$set": {"active": False}})
+    assert numbers() == {}
+    put(1, everyone, fid="newest")
+    assert numbers() == {1: 12}
+
+
+def test_only_what_changed_is_compiled(filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents, objects = synthetic(2)
+    put(1, [DRB])
+    put(2, [DRB])
+    running = runner(filters)
+    running.run(documents, objects)
+    read: list[int] = []
+    reading = filters.read
+    monkeypatch.setattr(filters, "read", lambda ids: read.append(len(ids)) or reading(ids))
+    running.run(documents, objects)
+    assert read == []
+    put(2, [DRB], fid="new000")
+    running.run(documents, objects)
+    assert read == [1]
+
+
+def test_a_filter_deleted_while_it_is_read(
+    filters: Filters, put: Put, mongo: MongoDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents, objects = synthetic()
+    put(1, [DRB])
+    put(2, [DRB])
+    active = filters.active
+
+    def and_gone(catalog: str) -> Documents:
+        found = active(catalog)
+        mongo["filters"].delete_one({"filter_id": 1})
+        return found
+
+    monkeypatch.setattr(filters, "active", and_gone)
+    assert set(passed(runner(filters).run(documents, objects))) == {2}
+
+
+BROKEN: list[Any] = [
+    "{", "[]", '{"$match": {}}', '[{"$lookup": {}}]', '[{"$match": {"_id": {"$oid": "x"}}}]', '[{"$match": {"x": 99999999999999999999999}}]',
+    '[{"$match": {"x": "\\ud800"}}]', "[" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pipeline", BROKEN)
+def test_an_invalid_filter_is_named_and_the_others_run(
+    filters: Filters, put: Put, caplog: pytest.LogCaptureFixture, pipeline: str
+) -> None:
+    documents, objects = synthetic()
+    put(1, pipeline)
+    put(2, [DRB])
+    running = runner(filters)
+    with caplog.at_level(logging.ERROR):
+        assert set(passed(running.run(documents, objects))) == {2}
+        assert set(passed(running.run(documents, objects))) == {2}
+    assert len(caplog.messages) == 1, "once, not with every batch"
+    assert "filter 1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fv": None},
+        {"fv": ["x"]},
+        {"fv": [{"fid": "abc123"}]},
+        {"group_id": None},
+        {"permissions": None},
+        {"permissions": [None]},
+    ],
+)
+def test_a_filter_document_that_is_not_whole(filters: Filters, put: Put, fields: dict[str, Any]) -> None:
+    documents, objects = synthetic()
+    put(1, [DRB], **fields)
+    put(2, [DRB])
+    assert 2 in passed(runner(filters).run(documents, objects))
+
+
+def test_a_slow_batch_goes_alert_by_alert(filters: Filters, put: Put) -> None:
+    documents, objects = synthetic(5)
+    put(1, SLOW)
+    put(2, [DRB])
+    alone = max(timed(filters, documents[at : at + 1], objects) for at in range(2))
+    result = runner(filters, max_time_ms=int(alone * 3)).run(documents, objects)
+    assert result.failures == {}
+    assert set(passed(result)[1]) == set(candids(documents))
+
+
+def timed(filters: Filters, documents: Documents, objects: dict[str, dict[str, Any]]) -> float:
+    """ms that the filters of a batch take."""
+    start = perf_counter()
+    runner(filters, 60_000).run(documents, objects)
+    return (perf_counter() - start) * 1000
+
+
+def test_a_hopelessly_slow_filter_is_given_up_and_the_others_run(filters: Filters, put: Put) -> None:
+    documents, objects = synthetic(12)
+    put(1, SLOW)
+    put(2, [DRB])
+    put(3, [{"$sort": {"candid": 1}}, *SLOW])
+    result = runner(filters, max_time_ms=10).run(documents, objects)
+    assert {1, 3} & set(passed(result)) == set()
+    assert len(passed(result)[2]) == 4
+    for filter_id in (1, 3):
+        reasons = {reason: alerts for (number, reason), alerts in result.failures.items() if number == filter_id}
+        assert sum(reasons.values()) == 12
+        assert any("slow" in reason or "longer than 10 ms" in reason for reason in reasons)
+
+
+def test_failures_are_counted_and_logged(filters: Filters, put: Put, caplog: pytest.LogCaptureFixture) -> None:
+    documents, objects = synthetic()
+    put(1, PIPELINES["fails with some"])
+    with caplog.at_level(logging.ERROR):
+        result = runner(filters).run(documents, objects)
+    ((filter_id, reason),) = result.failures
+    assert (filter_id, result.failures[filter_id, reason]) == (1, 8)
+    assert "divide by zero" in reason
+    assert "filter 1 failed on 8 alerts" in caplog.text
+    assert len(passed(result)[1]) == 4
+
+
+def test_a_database_out_of_reach_is_no_filters_fault(
+    filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents, objects = synthetic()
+    put(1, [DRB])
+
+    def away(*arguments: Any) -> None:
+        raise DatabaseUnavailable("no primary")
+
+    monkeypatch.setattr(filters, "run", away)
+    with pytest.raises(DatabaseUnavailable):
+        runner(filters).run(documents, objects)
+    put(1, [DRB, {"$limit": 1}])
+    with pytest.raises(DatabaseUnavailable):
+        runner(filters).run(documents, objects)
+
+
+def test_a_filter_writes_nothing(filters: Filters, put: Put, mongo: MongoDatabase) -> None:
+    """Even where a pipeline got past the check: the connection may only read."""
+    documents, objects = synthetic()
+    put(1, [DRB])
+    running = runner(filters)
+    running.run(documents, objects)
+    ((key, (signature, compiled)),) = running._compiled.items()
+    assert compiled is not None
+    stages = (*compiled.stages, {"$merge": {"into": "elsewhere"}})
+    result = filters.run
+    with pytest.raises(Exception, match=r"not authorized|\$merge"):
+        result(list(stages), [], 1000)
+    assert "elsewhere" not in mongo.list_collection_names()

@@ -1,0 +1,188 @@
+"""up, down, status and logs, in a copy of the project with ports and data of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from kowalski.config import ROOT
+from kowalski.local.ports import free_ports
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+#: the command line itself, less the making of .venv
+CODE = """
+import runpy, sys
+command_line = runpy.run_path("kowalski.py")
+command_line["main"].__globals__["ensure_environment"] = lambda: None
+sys.exit(command_line["main"]())
+"""
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project that uses free ports and one dask worker; nothing of it runs at the end."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("kowalski", "tools"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("kowalski.py", "config.defaults.yaml", "config.local.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    api, mongod, kafka, scheduler, dashboard = free_ports(5)
+    while kafka + 1 in (api, mongod, scheduler, dashboard):
+        kafka = free_ports(1)[0]
+    settings = {
+        "server": {"port": api, "processes": 1},
+        "database": {"port": mongod},
+        "kafka": {"bootstrap.servers": f"127.0.0.1:{kafka}"},
+        "dask": {"n_workers": 1, "scheduler_port": scheduler, "dashboard_address": f":{dashboard}"},
+        "enabled": {"pgir": False, "wntr": False, "turbo": False},
+        "local": {"mongod_cache_gb": 0.25},
+    }
+    (folder / "config.yaml").write_text("# night shift\n" + yaml.safe_dump({"kowalski": settings}))
+    yield folder
+    command(folder)("down", "--local")
+    left = [
+        process for process in psutil.process_iter() if str(folder) in _environment(process).get("KOWALSKI_SYSTEM", "")
+    ]
+    assert left == []
+
+
+def command(folder: Path) -> Run:
+    """The command line of a copy."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith(("KOWALSKI", "PYTHONPATH"))}
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", CODE, *arguments],
+            cwd=folder, env=ours | environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(clone: Path) -> Run:
+    """The command line of the copy."""
+    return command(clone)
+
+
+@pytest.fixture(scope="module")
+def up(run: Run) -> subprocess.CompletedProcess[str]:
+    """What the first `up` said."""
+    return run("up")
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
+def settings(clone: Path) -> dict[str, dict[str, object]]:
+    return yaml.safe_load((clone / "config.yaml").read_text())["kowalski"]
+
+
+def test_before_up_nothing_is_ready(run: Run) -> None:
+    done = run("status")
+    assert done.returncode == 1
+    assert "stopped" in done.stdout
+
+
+def test_up_makes_secrets_and_is_ready(clone: Path, up: subprocess.CompletedProcess[str]) -> None:
+    assert up.returncode == 0, up.stderr
+    assert "made and wrote into config.yaml" in up.stderr
+    assert "user admin, password in config.yaml" in up.stdout
+    assert (clone / "config.yaml").read_text().startswith("# night shift\n")
+    for name in ("config.yaml", ".env"):
+        assert (clone / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_api_takes_the_admin_of_config_yaml(clone: Path, up: subprocess.CompletedProcess[str]) -> None:
+    server = settings(clone)["server"]
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server['port']}/api/auth",
+        json.dumps({"username": "admin", "password": server["admin_password"]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.load(answer)["token"]
+
+
+def test_up_again_leaves_everything_as_it_is(run: Run, up: subprocess.CompletedProcess[str]) -> None:
+    before = json.loads(run("status", "--json").stdout)
+    again = run("up")
+    after = json.loads(run("status", "--json").stdout)
+    assert again.returncode == 0, again.stderr
+    assert "made" not in again.stderr
+    assert [each["pid"] for each in before["programs"]] == [each["pid"] for each in after["programs"]]
+
+
+def test_status_tells_of_every_program(run: Run, up: subprocess.CompletedProcess[str]) -> None:
+    done = run("status")
+    assert done.returncode == 0, done.stdout
+    for name in ("mongod", "kafka", "dask-cluster-ztf", "alert-broker-ztf", "poster", "api"):
+        assert f"\n{name} " in f"\n{done.stdout}"
+    report = json.loads(run("status", "--json").stdout)
+    assert report["ready"] is True
+    assert "alert-broker" in [each["program"] for each in report["processes"]]
+    assert "password" not in done.stdout
+
+
+def test_logs_of_one_program_of_all_and_of_none(run: Run, up: subprocess.CompletedProcess[str]) -> None:
+    assert "Waiting for connections" in run("logs", "mongod", "-n", "1000").stdout
+    assert "supervisord.log" in run("logs").stdout
+    wrong = run("logs", "mongo")
+    assert wrong.returncode == 1
+    assert "no log of mongo" in wrong.stderr
+    assert "poster" in wrong.stderr
+
+
+def test_down_keeps_data_and_wipe_wants_to_be_sure(clone: Path, run: Run, up: subprocess.CompletedProcess[str]) -> None:
+    data = clone / "data" / "local"
+    refused = run("down", "--wipe")
+    assert refused.returncode == 1
+    assert "takes --yes" in refused.stderr
+    assert "Kowalski is down" in run("down").stdout
+    assert (data / "mongod" / "data").exists()
+    assert "nothing was running" in run("down").stdout
+    (data / "demo").mkdir()
+    run("down", "--wipe", "--yes")
+    assert [path.name for path in data.iterdir()] == ["demo"]
+
+
+def test_compose_file_means_containers_unless_local_is_said(clone: Path, run: Run, tmp_path: Path) -> None:
+    compose_file = clone / "docker-compose.yaml"
+    compose_file.touch()
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2; exit 1\n")
+    docker.chmod(0o755)
+    try:
+        without = run("down", PATH="/nowhere")
+        dead = run("down", PATH=f"{tmp_path}:{os.environ['PATH']}")
+        here = run("down", "--local")
+    finally:
+        compose_file.unlink()
+    assert without.returncode == dead.returncode == 1
+    assert without.stderr.startswith("kowalski: docker is not installed; --local")
+    assert "no Docker engine answers (Cannot connect to the Docker daemon); --local" in dead.stderr
+    assert here.returncode == 0
+
+
+def test_unknown_setting_stops_every_command_with_its_name(clone: Path, run: Run) -> None:
+    whole = (clone / "config.yaml").read_text()
+    (clone / "config.yaml").write_text(whole.replace("processes:", "proceses:"))
+    try:
+        done = run("up")
+    finally:
+        (clone / "config.yaml").write_text(whole)
+    assert done.returncode == 1
+    assert "server.proceses is not a setting" in done.stderr

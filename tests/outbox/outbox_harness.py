@@ -1,0 +1,165 @@
+"""A night of alerts stored as the chain stores them, and the receiver in SkyPortal's place as a process of its own."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from kowalski.alert_broker_ztf import SURVEY
+from kowalski.alerts.document import Alert, arrival
+from kowalski.alerts.lightcurve import merged
+from kowalski.config import ROOT
+from kowalski.database.alerts import Alerts
+from kowalski.database.client import MongoDatabase
+from kowalski.database.objects import Objects
+from kowalski.database.outbox import Entry, Outbox, candidate_id, photometry_id
+from kowalski.local.ports import free_ports
+from kowalski.settings import SkyPortal as SkyPortalSettings
+
+GROUP, FILTERS = 1, (1, 2)
+
+
+def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
+    """What the condition returns once it is true."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < end, "in vain"
+        time.sleep(0.02)
+    return value
+
+
+@dataclass
+class Night:
+    """Alerts stored as the chain stores them, and outbox entries for them."""
+
+    database: MongoDatabase
+    outbox: Outbox
+    alerts: dict[str, list[Alert]] = field(default_factory=dict)
+
+    def store(self, batch: Iterable[Alert]) -> None:
+        """Alerts and aux documents."""
+        for alert in batch:
+            self.alerts.setdefault(alert.object_id, []).append(alert)
+        for alerts in self.alerts.values():
+            alerts.sort(key=lambda alert: (alert.jd, alert.candid))
+        Alerts(self.database, SURVEY).insert([alert.document for alerts in self.alerts.values() for alert in alerts])
+        Objects(self.database, SURVEY).create(
+            [
+                {"_id": key, **merged({}, [arrival(alert, SURVEY) for alert in alerts], SURVEY)}
+                for key, alerts in self.alerts.items()
+            ]
+        )
+
+    @property
+    def longest(self) -> list[Alert]:
+        """The alerts of the object that has most of them."""
+        return max(self.alerts.values(), key=len)
+
+    @property
+    def firsts(self) -> list[Alert]:
+        """The first alert of every object."""
+        return [alerts[0] for alerts in self.alerts.values()]
+
+    def candidates(self, alert: Alert, filters: Iterable[int] = FILTERS, **changes: Any) -> list[Entry]:
+        """Entries of an alert that passed filters; those of even number update their annotations."""
+        common = _entry(alert)  # all of an alert carry the same time
+        return [
+            {
+                **common,
+                "_id": candidate_id("ZTF", alert.candid, number),
+                "kind": "candidate",
+                "filter_id": number,
+                "group_id": GROUP,
+                "fid": "abcdef",
+                "permissions": [1, 2, 3],
+                "annotations": {"jd": alert.jd, "mag": alert.candidate["magpsf"], "rate": float("nan")},
+                "update_annotations": number % 2 == 0,
+                "autosave": False,
+                "auto_followup": {},
+                **changes,
+            }
+            for number in filters
+        ]
+
+    def photometry(self, alert: Alert) -> list[Entry]:
+        """The entry that asks for an alert's photometry alone."""
+        return [{**_entry(alert), "_id": photometry_id("ZTF", alert.candid), "kind": "photometry"}]
+
+    def states(self) -> dict[str, str]:
+        """State of every entry."""
+        return {one["_id"]: one["state"] for one in self.database["outbox"].find()}
+
+    def states_of(self, alert: Alert) -> set[str]:
+        """States of an alert's entries."""
+        return set(self.database["outbox"].distinct("state", {"candid": alert.candid}))
+
+
+def _entry(alert: Alert) -> Entry:
+    now = datetime.now(UTC)
+    kafka = {"topic": "ztf", "partition": 0, "offset": 0, "timestamp": now}
+    return {
+        "survey": "ZTF",
+        "candid": alert.candid,
+        "objectId": alert.object_id,
+        "jd": alert.jd,
+        "passed_at": now,
+        "kafka": kafka,
+    }
+
+
+class Receiver:
+    """tools/skyportal_receiver.py as a process of its own."""
+
+    def __init__(self, store: Path):
+        self.port = free_ports(1)[0]
+        self._store = store
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str) -> "Receiver":
+        """It answers."""
+        command = [
+            sys.executable,
+            "-m",
+            "tools.skyportal_receiver",
+            "--port",
+            str(self.port),
+            "--store",
+            str(self._store),
+        ]
+        self._process = subprocess.Popen([*command, "--group", f"{GROUP}:1-9", *arguments], cwd=ROOT)
+        until(self._answers)
+        return self
+
+    def kill(self) -> None:
+        """It is gone, as after kill -9."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{self.port}/_received", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def received(self, path: str = "") -> dict[str, Any]:
+        """What it has got, in all or of an object."""
+        content: dict[str, Any] = requests.get(f"http://127.0.0.1:{self.port}/_received{path}", timeout=5).json()
+        return content
+
+    def messages(self) -> list[tuple[str, str]]:
+        """Method and path of what it was sent, in order."""
+        messages = self.received("?messages=true")["messages"]
+        return [(one["method"], one["path"].removeprefix("/api/")) for one in messages]
+
+    def settings(self, **changes: Any) -> SkyPortalSettings:
+        """How to reach it."""
+        usual = {"protocol": "http", "host": "127.0.0.1", "port": self.port, "token": "local", "timeout": 5.0}
+        limits = {"photometry_timeout": 15.0, "requests_per_second": 5.0, "burst": 10}
+        return SkyPortalSettings(**{**usual, **limits, **changes})

@@ -1,0 +1,103 @@
+"""The outbox: once each, in order per object, tonight's first."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kowalski.database.client import MongoDatabase
+from kowalski.database.outbox import JULIAN_DATE_OF_EPOCH, Entry, Outbox, Target
+
+NOW = datetime.now(UTC)
+JD_NOW = NOW.timestamp() / 86400 + JULIAN_DATE_OF_EPOCH
+LATER = NOW + timedelta(hours=1)
+
+
+@pytest.fixture
+def outbox(mongo: MongoDatabase) -> Outbox:
+    outbox = Outbox(mongo)
+    outbox.ensure_indexes()
+    return outbox
+
+
+def entry(name: str, jd: float, candid: int = 1, **changes: Any) -> Entry:
+    return {
+        "_id": f"ZTF:{name}:{candid}",
+        "kind": "candidate",
+        "survey": "ZTF",
+        "objectId": name,
+        "candid": candid,
+        "jd": jd,
+        "passed_at": NOW,
+        "kafka": {"timestamp": NOW},
+        **changes,
+    }
+
+
+def names(outbox: Outbox, limit: int = 10, now: datetime = NOW) -> list[str]:
+    return [target.objectId for target in outbox.objects_due(now, limit)]
+
+
+def test_an_entry_is_stored_once_and_its_first_version_wins(outbox: Outbox) -> None:
+    first, second = entry("a", 1.0), entry("b", 1.0)
+    assert outbox.add([]) == 0
+    assert outbox.add([first]) == 1
+    assert outbox.add([{**first, "passed_at": LATER}, second]) == 1
+    assert outbox.add([first, second]) == 0
+    (stored,) = outbox.pending_of(Target("ZTF", "a"))
+    assert (stored["state"], stored["attempts"], stored["done"]) == ("pending", 0, [])
+    assert abs(stored["passed_at"] - NOW) < timedelta(milliseconds=1)
+
+
+def test_tonights_objects_come_first_and_then_the_oldest(outbox: Outbox) -> None:
+    old = [entry("older", JD_NOW - 30), entry("old", JD_NOW - 20), entry("old", JD_NOW - 10, 2)]
+    outbox.add([*old, entry("late", JD_NOW - 0.1), entry("early", JD_NOW - 0.2)])
+    assert names(outbox) == ["early", "late", "older", "old"]
+    assert names(outbox, limit=3) == ["early", "late", "older"]
+
+
+def test_the_entries_of_an_object_are_in_the_order_of_its_alerts(outbox: Outbox) -> None:
+    outbox.add([entry("a", 3.0, 1), entry("a", 2.0, 9), entry("a", 2.0, 8), entry("b", 1.0)])
+    assert [one["candid"] for one in outbox.pending_of(Target("ZTF", "a"))] == [8, 9, 1]
+
+
+def test_an_object_rests_while_an_entry_of_it_waits(outbox: Outbox) -> None:
+    outbox.add([entry("a", 1.0, 1), entry("a", 2.0, 2), entry("b", 3.0)])
+    outbox.postpone(["ZTF:a:1"], {"message": "busy"}, LATER)
+    assert names(outbox) == ["b"]
+    assert names(outbox, now=LATER + timedelta(seconds=1)) == ["a", "b"]
+    waiting = outbox.pending_of(Target("ZTF", "a"))[0]
+    assert (waiting["attempts"], waiting["error"]) == (1, {"message": "busy"})
+
+
+def test_what_is_closed_is_not_due_and_stays_closed(outbox: Outbox) -> None:
+    outbox.add([entry("a", 1.0), entry("b", 1.0), entry("c", 1.0)])
+    outbox.step_done(["ZTF:a:1"], "candidate")
+    outbox.deliver(["ZTF:a:1"])
+    outbox.fail(["ZTF:b:1"], {"status": 400})
+    outbox.postpone(["ZTF:a:1", "ZTF:b:1"], {}, LATER)
+    outbox.deliver(["ZTF:b:1"])
+    assert names(outbox) == ["c"]
+    assert outbox.counts() == {"pending": 1, "delivered": 1, "failed": 1}
+    assert outbox.backlog() == {"pending": 1, "failed": 1}
+    assert outbox.add([entry("a", 1.0)]) == 0
+
+
+def test_latency_counts_from_kafkas_time_stamp(outbox: Outbox) -> None:
+    assert outbox.latency_seconds() is None
+    sent_at = datetime.now(UTC) - timedelta(seconds=10)
+    outbox.add([entry(str(number), 1.0, kafka={"timestamp": sent_at}) for number in range(5)])
+    outbox.deliver([f"ZTF:{number}:1" for number in range(5)])
+    latency = outbox.latency_seconds()
+    assert latency is not None
+    assert 10 <= latency["p50"] <= latency["p99"] < 20
+
+
+def test_looking_for_work_reads_only_indexes(outbox: Outbox, mongo: MongoDatabase) -> None:
+    outbox.add([entry("a", 1.0)])
+    for index, query in (
+        ("pending_jd", {"jd": {"$gte": 0}}),
+        ("pending_next_attempt", {"next_attempt_at": {"$gt": NOW}}),
+    ):
+        found = mongo["outbox"].find({"state": "pending", **query}, {"_id": 0, "survey": 1, "objectId": 1}).hint(index)
+        assert found.explain()["queryPlanner"]["winningPlan"]["stage"] == "PROJECTION_COVERED"
