@@ -188,8 +188,6 @@ class AlertConsumer:
         if self.start is not None:
             partitions = self._from_start(consumer, partitions)
         consumer.assign(partitions)
-        consumer.resume(partitions)  # librdkafka remembers a pause across a rebalance
-        self.paused = False
         log.info("assigned %s", ", ".join(f"{each.topic}[{each.partition}]" for each in partitions) or "nothing")
 
     def _from_start(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
@@ -209,6 +207,7 @@ class AlertConsumer:
         self._lost(consumer, partitions)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._pause(False)  # librdkafka remembers a pause across a rebalance
         self.offsets.give_up((each.topic, each.partition) for each in partitions)
 
     def _drain(self) -> None:
