@@ -57,6 +57,10 @@ class Server(Section):
     jwt_algorithm: str = Field(alias="JWT_ALGORITHM")
     jwt_exp_delta_seconds: int | None = Field(alias="JWT_EXP_DELTA_SECONDS")
     client_max_size: int
+    queries_per_user: int = Field(ge=1, le=200)
+    query_patience: float = Field(ge=0)
+    public_data: dict[str, bool | tuple[int, ...]]
+    trusted_proxies: tuple[str, ...]
     contact: Contact
 
 

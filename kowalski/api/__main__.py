@@ -10,13 +10,14 @@ from aiohttp import web
 from gunicorn import glogging
 from gunicorn.app.base import BaseApplication
 
-from kowalski.api.app import app_factory
+from kowalski.api.app import make_app
+from kowalski.api.shared import COLUMNS, Shared
 from kowalski.api.state import required
 from kowalski.config import load_config
 from kowalski.errors import ConfigError
 from kowalski.local.secrets import refuse_published
 from kowalski.log import setup_logging
-from kowalski.settings import Server
+from kowalski.settings import Config
 
 #: s for requests under way when told to stop
 GRACE = 6
@@ -35,8 +36,9 @@ class _Log(glogging.Logger):
 class Gunicorn(BaseApplication):
     """gunicorn, told by the settings alone and not by its own command line or files."""
 
-    def __init__(self, server: Server):
-        self.server = server
+    def __init__(self, config: Config):
+        self.config, self.server = config, config.server
+        self.shared = Shared()  # made here, before the workers are forked
         super().__init__()
 
     def load_config(self) -> None:
@@ -55,12 +57,23 @@ class Gunicorn(BaseApplication):
             else None,  # a slow disk would look like a dead worker
             "control_socket_disable": True,
             "logger_class": _Log,
+            "pre_fork": _assign_column,
+            "post_fork": lambda server, worker: self.shared.take_column(worker.column),
         }
         for name, value in settings.items():
             self.cfg.set(name, value)
 
     def load(self) -> Callable[[], Awaitable[web.Application]]:
-        return app_factory
+        async def factory() -> web.Application:
+            return make_app(self.config, self.shared)
+
+        return factory
+
+
+def _assign_column(server: Any, worker: Any) -> None:
+    """A worker gets the first column of the shared table that no other has."""
+    taken = {other.column for other in server.WORKERS.values()}
+    worker.column = next(column for column in range(COLUMNS) if column not in taken)
 
 
 def main() -> None:
@@ -73,7 +86,7 @@ def main() -> None:
         required(config.server.jwt_secret_key, "server.JWT_SECRET_KEY")
     except ConfigError as error:
         sys.exit(str(error))
-    Gunicorn(config.server).run()
+    Gunicorn(config).run()
 
 
 if __name__ == "__main__":

@@ -7,20 +7,20 @@ from aiohttp import web
 
 from kowalski.api.errors import errors_as_json
 from kowalski.api.routes import add_routes
+from kowalski.api.shared import Shared
 from kowalski.api.state import SERVICES, Services
-from kowalski.config import load_config
 from kowalski.settings import Config
 
 #: s that a worker waits for MongoDB before it takes requests: of several, none refuses a login that another would take
 HEAD_START = 5.0
 
 
-def make_app(config: Config) -> web.Application:
+def make_app(config: Config, shared: Shared) -> web.Application:
     """An application for a configuration; it answers soon, and is ready when MongoDB is."""
     app = web.Application(middlewares=[errors_as_json], client_max_size=config.server.client_max_size)
 
     async def services(app: web.Application) -> AsyncIterator[None]:
-        app[SERVICES] = made = Services.of(config)
+        app[SERVICES] = made = Services.of(config, shared)
         preparing = asyncio.create_task(made.accounts.prepare())
         await asyncio.wait({preparing}, timeout=HEAD_START)
         yield
@@ -30,8 +30,3 @@ def make_app(config: Config) -> web.Application:
     app.cleanup_ctx.append(services)
     add_routes(app)
     return app
-
-
-async def app_factory() -> web.Application:
-    """The application that gunicorn runs, as the settings say."""
-    return make_app(load_config())

@@ -13,6 +13,9 @@ from kowalski.log import get_logger
 
 log = get_logger(__name__)
 
+#: s after which a client that has to wait may try again
+RETRY = {"Retry-After": "1"}
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -37,6 +40,12 @@ class Forbidden(KowalskiError):
     http_status = 403
 
 
+class TooMany(KowalskiError):
+    """The user has to wait; the text says for what."""
+
+    http_status = 429
+
+
 def failure(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """An error as an answer."""
     return web.Response(
@@ -54,8 +63,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except ConnectionError:
         return failure(400, "the connection was lost")  # nobody reads it
-    except web.HTTPRequestEntityTooLarge:
-        return failure(413, f"the body is larger than {request.client_max_size} bytes")
+    except web.HTTPRequestEntityTooLarge as error:
+        return failure(413, error.text or "the body is too large")
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -63,7 +72,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return failure(error.status, HTTPStatus(error.status).phrase, allow)
     except KowalskiError as error:
         if error.http_status < 500:
-            return failure(error.http_status, str(error))
+            return failure(error.http_status, str(error), RETRY if isinstance(error, TooMany) else None)
         log.warning("%s %s: %s", request.method, request.path, error)
         return failure(error.http_status, HTTPStatus(error.http_status).phrase)
     except Exception:

@@ -1,37 +1,68 @@
-"""The routes, each with who may call it and what its body must be, both seen to before its handler is called."""
+"""The routes, each with who may call it and what its arguments must be, both seen to before its handler is called."""
 
 import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from aiohttp import web
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from kowalski.api.errors import BadRequest, Handler, Unauthorized, explain
-from kowalski.api.handlers import health, login, queries, root
+from kowalski.api.handlers import health, login, queries, root, tokens, users
 from kowalski.api.models.login import Login
 from kowalski.api.models.queries import QUERY
+from kowalski.api.models.users import Edit, NewToken, NewUser, TokenPath, UserPath
 from kowalski.api.state import SERVICES, USER
+
+#: bytes of the body of a sky map or of an uploaded list; others have up to ``server.client_max_size``
+LARGE = 64 << 20
+
+
+class Access(Enum):
+    """Who may call a route."""
+
+    ANYBODY = auto()
+    USER = auto()
+    ADMIN = auto()
 
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path; a handler with a ``body`` gets it, valid, as its second argument."""
+    """One method of one path.
+
+    Attributes
+    ----------
+    params : what its path (``{names}``) and its query string must be; given to the handler, valid, after the request
+    body : what its JSON body must be; given to the handler, valid, as the last argument. GET and DELETE may
+        have their arguments in the query string instead
+    large : whether the body may have `LARGE` bytes
+    """
 
     method: str
     path: str
     handler: Callable[..., Awaitable[web.StreamResponse]]
+    access: Access = Access.USER
+    params: type[BaseModel] | None = None
     body: TypeAdapter[Any] | None = None
-    public: bool = False
+    large: bool = False
 
 
 ROUTES = (
     Route("GET", "/", root.greet),
-    Route("GET", "/health/live", health.live, public=True),
-    Route("GET", "/health/ready", health.ready, public=True),
-    Route("POST", "/api/auth", login.log_in, body=TypeAdapter(Login), public=True),
+    Route("GET", "/health/live", health.live, Access.ANYBODY),
+    Route("GET", "/health/ready", health.ready, Access.ANYBODY),
+    Route("POST", "/api/auth", login.log_in, Access.ANYBODY, body=TypeAdapter(Login)),
+    Route("POST", "/api/users", users.add, Access.ADMIN, body=TypeAdapter(NewUser)),
+    Route("GET", "/api/users", users.show_all, Access.ADMIN),
+    Route("GET", "/api/users/{username}", users.show, Access.ADMIN, params=UserPath),
+    Route("PUT", "/api/users/{username}", users.edit, Access.ADMIN, params=UserPath, body=TypeAdapter(Edit)),
+    Route("DELETE", "/api/users/{username}", users.remove, Access.ADMIN, params=UserPath),
+    Route("POST", "/api/tokens", tokens.add, body=TypeAdapter(NewToken)),
+    Route("GET", "/api/tokens", tokens.show_all),
+    Route("DELETE", "/api/tokens/{token_id}", tokens.remove, params=TokenPath),
     Route("POST", "/api/queries", queries.run, body=QUERY),
 )
 
@@ -44,11 +75,16 @@ def add_routes(app: web.Application) -> None:
 
 def _entrance(route: Route) -> Handler:
     async def enter(request: web.Request) -> web.StreamResponse:
-        if not route.public:
-            request[USER] = request.app[SERVICES].user(_token(request))
-        if route.body is None:
-            return await route.handler(request)
-        return await route.handler(request, _parse(route.body, await request.read()))
+        if route.access is not Access.ANYBODY:
+            request[USER] = user = await request.app[SERVICES].sessions.user(_token(request))
+            if route.access is Access.ADMIN:
+                user.require_admin()
+        arguments: list[Any] = []
+        if route.params is not None:
+            arguments.append(_valid(route.params.model_validate, {**request.query, **request.match_info}))
+        if route.body is not None:
+            arguments.append(_valid(route.body.validate_python, await _content(request, route.large)))
+        return await route.handler(request, *arguments)
 
     return enter
 
@@ -61,15 +97,33 @@ def _token(request: web.Request) -> str:
     return re.sub(r"^bearer\b\s*", "", header, flags=re.IGNORECASE)
 
 
-def _parse(body: TypeAdapter[Any], data: bytes) -> Any:
-    """A body that keeps to its model, whatever content type it claims (curl -d claims a form)."""
+async def _content(request: web.Request, large: bool) -> dict[str, Any]:
+    """The JSON object that a request brings, whatever content type it claims (curl -d claims a form)."""
+    data = await _read(request, LARGE if large else request.client_max_size)
+    if not data and request.method in ("GET", "DELETE"):
+        return dict(request.query)
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
         raise BadRequest("the body is not valid JSON") from None
     if not isinstance(content, dict):
         raise BadRequest("the body must be a JSON object")
+    return content
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    """The body of a request, refused as soon as it is known to be larger than it may be."""
+    data = bytearray()
+    announced = request.content_length or 0
+    async for chunk in request.content.iter_any():
+        data += chunk
+        if max(announced, len(data)) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, len(data), text=f"the body is larger than {limit} bytes")
+    return bytes(data)
+
+
+def _valid(validate: Callable[[Any], Any], content: dict[str, Any]) -> Any:
     try:
-        return body.validate_python(content)
+        return validate(content)
     except ValidationError as error:
         raise BadRequest(explain(error)) from None

@@ -4,10 +4,15 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from kowalski.api.services.accounts import Accounts
+from kowalski.api.services.accounts import Accounts, Admin
+from kowalski.api.services.limits import Limits
 from kowalski.api.services.queries import QueryService
 from kowalski.api.services.rights import User
+from kowalski.api.services.sessions import Sessions
+from kowalski.api.services.throttle import Throttle
 from kowalski.api.services.tokens import Tokens
+from kowalski.api.shared import Shared
+from kowalski.database.logins import Logins
 from kowalski.database.queries import Queries
 from kowalski.database.users import Users
 from kowalski.errors import ConfigError
@@ -21,42 +26,35 @@ class Services:
     database: Queries
     queries: QueryService
     accounts: Accounts
-    tokens: Tokens
-    admin: str
+    sessions: Sessions
+    limits: Limits
     penquins: frozenset[str]
+    trusted_proxies: frozenset[str]
 
     @classmethod
-    def of(cls, config: Config) -> "Services":
+    def of(cls, config: Config, shared: Shared) -> "Services":
         """The services of a configuration; no connection is made yet."""
         server = config.server
         database = Queries(config.database)
+        users = Users(config.database)
+        secret = required(server.jwt_secret_key, "server.JWT_SECRET_KEY")
+        tokens = Tokens(secret, server.jwt_algorithm, server.jwt_exp_delta_seconds)
+        password = required(server.admin_password, "server.admin_password")
+        admin = Admin(server.admin_username, password, server.contact.email)
         return cls(
             database=database,
             queries=QueryService(database, config.misc.max_time_ms),
-            accounts=Accounts(
-                Users(config.database),
-                server.admin_username,
-                required(server.admin_password, "server.admin_password"),
-                server.contact.email,
-            ),
-            tokens=Tokens(
-                required(server.jwt_secret_key, "server.JWT_SECRET_KEY"),
-                server.jwt_algorithm,
-                server.jwt_exp_delta_seconds,
-            ),
-            admin=server.admin_username,
+            accounts=Accounts(users, tokens, Throttle(Logins(config.database)), shared, admin),
+            sessions=Sessions(tokens, users, shared, admin.name, server.public_data),
+            limits=Limits(shared, server.queries_per_user, server.query_patience),
             penquins=frozenset(config.misc.supported_penquins_versions),
+            trusted_proxies=frozenset(server.trusted_proxies),
         )
 
     def close(self) -> None:
         """End all connections and threads."""
         self.accounts.close()
         self.database.close()
-
-    def user(self, token: str) -> User:
-        """Who a token says that asks; raises `BadRequest` where it says nothing valid."""
-        name = self.tokens.read(token)
-        return User(name, name == self.admin)
 
 
 def required(value: str | None, path: str) -> str:

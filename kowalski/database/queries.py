@@ -126,25 +126,6 @@ class Queries:
             finally:
                 await cursor.close()
 
-    async def within(
-        self, catalog: str, centre: tuple[float, float], radius: float, condition: Document, reading: Reading
-    ) -> list[Document]:
-        """The documents within a radius (rad) of a position (ra, dec in deg), in no order of their own."""
-        cone = {"$geoWithin": {"$centerSphere": [_lonlat(centre), radius]}}
-        return [document async for document in self.find(catalog, _both(cone, condition), reading)]
-
-    async def nearest(
-        self,
-        catalog: str,
-        centre: tuple[float, float],
-        ring: tuple[float, float],
-        condition: Document,
-        reading: Reading,
-    ) -> list[Document]:
-        """The documents whose distance to a position (deg) lies in a ring (rad), nearest first; needs a 2dsphere index."""
-        near = {"$nearSphere": _lonlat(centre), "$minDistance": ring[0], "$maxDistance": ring[1]}
-        return [document async for document in self.find(catalog, _both(near, condition), reading)]
-
     async def _command(self, command: Document) -> Document:
         with _refused():
             answer = await self.database.command(command)
@@ -160,15 +141,6 @@ def _common(reading: Reading) -> dict[str, Any]:
         "hint": reading.hint or None,
         "comment": reading.comment,
     }
-
-
-def _lonlat(centre: tuple[float, float]) -> list[float]:
-    return [centre[0] - 180.0, centre[1]]
-
-
-def _both(position: Document, condition: Document) -> Document:
-    """A condition on the position and the user's own, which can't replace it by naming the same key."""
-    return {POSITION: position, **({"$and": [condition]} if condition else {})}
 
 
 @contextmanager

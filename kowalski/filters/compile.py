@@ -9,13 +9,10 @@ from bson import json_util
 from bson.errors import BSONError
 
 from kowalski.errors import FilterError
+from kowalski.filters.language import READS_FROM, STAGES, Stage, strange_stages, strangers_in
 
-Stage = dict[str, Any]
-
-#: stages that read or write other collections
-FORBIDDEN_STAGES = frozenset({"$lookup", "$graphLookup", "$unionWith", "$out", "$merge"})
-#: operators that run code in the server
-FORBIDDEN_OPERATORS = frozenset({"$where", "$function", "$accumulator"})
+#: what a filter may consist of: it reads one alert with its history, and nothing else
+FILTER_STAGES = STAGES - READS_FROM.keys() - {"$documents", "$geoNear"}
 #: stages that treat each document by itself: a batch gives the same as one alert at a time
 PER_DOCUMENT = frozenset({"$match", "$project", "$addFields", "$set", "$unset", "$unwind"})
 #: carries the alert's candid through whatever a pipeline does to its documents
@@ -109,10 +106,13 @@ def parse_pipeline(pipeline: Any) -> list[Stage]:
         raise FilterError("pipeline must be a list of stages, each with one key")
     if not pipeline:
         raise FilterError("pipeline must contain at least one stage")
-    names = {name for stage in pipeline for name in _keys(stage)}
-    if stages := sorted(names & FORBIDDEN_STAGES):
+    try:
+        stages, operators = sorted(set(strange_stages(pipeline, FILTER_STAGES))), sorted(set(strangers_in(pipeline)))
+    except ValueError as error:
+        raise FilterError(f"pipeline: {error}") from None
+    if stages:
         raise FilterError(f"pipeline uses forbidden stages: {', '.join(stages)}")
-    if operators := sorted(names & FORBIDDEN_OPERATORS):
+    if operators:
         raise FilterError(f"pipeline uses forbidden operators: {', '.join(operators)}")
     try:
         bson.encode({"pipeline": pipeline})

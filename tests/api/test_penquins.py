@@ -65,7 +65,7 @@ def test_every_query_type(kowalski: Kowalski) -> None:
 def test_errors_reach_the_caller(kowalski: Kowalski) -> None:
     query = {"query_type": "find", "query": {"catalog": "Stars", "filter": {"$where": "1"}}}
     answer = kowalski.query(query=query)["default"]
-    assert answer == {"status": "error", "message": "Pipeline uses forbidden stages: $where"}
+    assert answer == {"status": "error", "message": "Query uses forbidden operators: $where"}
 
 
 def test_batches(kowalski: Kowalski) -> None:

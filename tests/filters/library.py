@@ -80,7 +80,7 @@ PIPELINES: dict[str, list[Stage]] = {
     ],
     "fails with some, alone": [{"$sort": {"candid": 1}}, {"$set": {"x": {"$sqrt": {"$subtract": ["$candidate.drb", 0.5]}}}}],
     "fails with all": [{"$set": {"x": {"$toInt": "$objectId"}}}],
-    "is no pipeline": [{"$matc": {}}],
+    "is no pipeline": [{"$project": {}}],
 }  # fmt: skip
 
 

@@ -11,8 +11,6 @@ from kowalski.errors import FilterError
 from kowalski.filters.compile import (
     CARRIER,
     EVERYTHING,
-    FORBIDDEN_OPERATORS,
-    FORBIDDEN_STAGES,
     Reads,
     compile_filter,
     fields_read,
@@ -120,7 +118,9 @@ def test_an_empty_pipeline() -> None:
     assert "at least one stage" in refused([])
 
 
-@pytest.mark.parametrize("stage", sorted(FORBIDDEN_STAGES))
+@pytest.mark.parametrize(
+    "stage", ["$lookup", "$graphLookup", "$unionWith", "$out", "$merge", "$collStats", "$indexStats", "$newInSome9.0"]
+)
 def test_stages_that_reach_other_collections_are_refused(stage: str) -> None:
     """The reference's text, and wherever they hide."""
     assert refused([MATCH, {stage: "users"}]) == f"pipeline uses forbidden stages: {stage}"
@@ -128,7 +128,7 @@ def test_stages_that_reach_other_collections_are_refused(stage: str) -> None:
     assert stage in refused(json.dumps([{stage: {}}]))
 
 
-@pytest.mark.parametrize("operator", sorted(FORBIDDEN_OPERATORS))
+@pytest.mark.parametrize("operator", ["$where", "$function", "$accumulator", "$newInSome9"])
 def test_operators_that_run_code_are_refused(operator: str) -> None:
     assert operator in refused(
         [{"$match": {"$expr": {"$and": [True, {operator: {"body": "x", "args": [], "lang": "js"}}]}}}]

@@ -9,5 +9,6 @@ from kowalski.api.state import SERVICES, USER
 
 async def run(request: web.Request, query: AnyQuery) -> web.StreamResponse:
     """What a query finds."""
-    data = await request.app[SERVICES].queries.run(query, request[USER])
-    return await success(request, "Successfully executed query", data)
+    services, user = request.app[SERVICES], request[USER]
+    async with services.limits.slot(user):
+        return await success(request, query.done, await services.queries.run(query, user))

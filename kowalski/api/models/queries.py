@@ -1,6 +1,6 @@
 """The bodies of ``POST /api/queries``, one model per query type."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, TypeAdapter
 
@@ -16,6 +16,7 @@ class Options(Body):
     sort: Order | None = None
     hint: str | Order | None = None
     max_time_ms: Milliseconds = None
+    comment: str | None = None
     allow_disk_use: bool = Field(True, alias="allowDiskUse")
 
 
@@ -24,7 +25,9 @@ def _none_is_empty(value: Any) -> Any:
 
 
 class Query(Body):
-    """What all query types share."""
+    """What all query types share; ``done`` is said of one that went well."""
+
+    done: ClassVar[str] = "Successfully executed query"
 
     kwargs: Annotated[Options, BeforeValidator(_none_is_empty)] = Field(default_factory=lambda: Options.model_validate({}))
 

@@ -11,7 +11,8 @@ from kowalski.alerts.coordinates import separation
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.positions import Position
 from kowalski.api.models.queries import Part
-from kowalski.database.queries import POSITION, Queries, Reading
+from kowalski.api.services.reads import Reads
+from kowalski.database.queries import POSITION, Reading
 
 #: searches under way at the same time for one request
 AT_ONCE = 16
@@ -27,8 +28,8 @@ class Cones:
     the time limit holds for all together.
     """
 
-    def __init__(self, queries: Queries):
-        self.queries = queries
+    def __init__(self, reads: Reads):
+        self.reads = reads
 
     async def within(
         self, parts: Mapping[str, Part], positions: Mapping[str, Position], radius: float, reading: Reading
@@ -40,8 +41,8 @@ class Cones:
             # only what we see, all of it and with its position
             whole = not (asked.skip or asked.limit) and _shows_position(part.projection)
             if asked.sort or asked.hint or whole:
-                return await self.queries.within(catalog, centre, radius, part.filter, asked)
-            return await self.queries.nearest(catalog, centre, (0.0, radius), part.filter, asked)
+                return await self.reads.within(catalog, centre, radius, part.filter, asked)
+            return await self.reads.nearest(catalog, centre, (0.0, radius), part.filter, asked)
 
         return await self._each(parts, positions, search, reading)
 
@@ -51,7 +52,7 @@ class Cones:
         """Rows whose distance to each position (deg) lies in a ring (inner and outer radius in rad)."""
 
         async def search(catalog: str, centre: Position, part: Part, asked: Reading) -> Rows:
-            return await self.queries.nearest(catalog, centre, ring, part.filter, asked)
+            return await self.reads.nearest(catalog, centre, ring, part.filter, asked)
 
         return await self._each(parts, positions, search, reading)
 

@@ -1,6 +1,7 @@
-"""Passwords as bcrypt keeps them; both functions take a quarter of a second of a core and leave the GIL free."""
+"""Passwords as bcrypt keeps them; hashing and checking take a quarter of a second of a core and leave the GIL free."""
 
 import base64
+import binascii
 import hashlib
 
 import bcrypt
@@ -16,11 +17,19 @@ def hash_password(password: str) -> str:
 
 
 def matches(password: str, hashed: str) -> bool:
-    """Whether a hash is that of a password; False for what isn't a hash of ours."""
+    """Whether a hash is that of a password, in the form of now or of version 3; False for what is no hash."""
     try:
+        if is_old(hashed):
+            old = base64.b64decode(hashed, validate=True)
+            return bcrypt.checkpw(password.encode()[:LONGEST], old)  # all that version 3 looked at
         return bcrypt.checkpw(_material(password), hashed.encode())
-    except ValueError:
+    except (ValueError, binascii.Error):
         return False
+
+
+def is_old(hashed: str) -> bool:
+    """Whether a hash is one of version 3: bcrypt's, in base64."""
+    return not hashed.startswith("$2")
 
 
 def _material(password: str) -> bytes:

@@ -1,23 +1,101 @@
-"""Who may read what."""
+"""Who may see what: the surveys and programmes of a user, and what that leaves of each collection."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from kowalski.alerts.survey import get_survey
 from kowalski.api.errors import BadRequest, Forbidden
+from kowalski.errors import ConfigError
 
 #: collections of Kowalski's own, which only the admin may read; with quarantine* and system.*
-CLOSED = frozenset({"users", "filters", "queries", "outbox", "processes", "leases", "skyportal_objects"})
+CLOSED = frozenset(
+    {
+        "users",
+        "former_users",
+        "tokens",
+        "logins",
+        "filters",
+        "queries",
+        "outbox",
+        "processes",
+        "leases",
+        "skyportal_objects",
+    }
+)
 CLOSED_PREFIXES = ("quarantine", "system.")
+#: collections that hold a survey's alerts, objects, and classifications
+SURVEY_COLLECTION = re.compile(r"([A-Z0-9]+)_alerts(_aux|_classifications)?")
+#: what an object's document says of alerts that its reader may not see
+PROVENANCE = ("first_alert", "last_packet", "matched", "version")
+#: where a point of forced photometry came from
+POINT_PROVENANCE = ("alert_candid", "alert_jd", "alert_mag", "first_jd")
+NOTHING: dict[str, Any] = {"_id": {"$in": []}}
+
+Stage = dict[str, Any]
+Programmes = frozenset[int] | bool
+"""Programmes of a survey that a user sees; True: all of it; False: nothing."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a user sees of a collection: the documents that ``match``, as ``shape`` leaves them.
+
+    Attributes
+    ----------
+    match : condition on the documents as stored; empty: all of them
+    shape : stages that take out what is hidden inside them, and then documents that have nothing left to show
+    """
+
+    match: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[Stage, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is hidden."""
+        return not (self.match or self.shape)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The window as the beginning of a pipeline."""
+        return [*([{"$match": self.match}] if self.match else []), *self.shape]
 
 
 @dataclass(frozen=True)
 class User:
-    """Who asks."""
+    """Who asks.
+
+    Attributes
+    ----------
+    permissions : survey -> programmes, those of the public's data included
+    groups : SkyPortal's groups that the user belongs to
+    """
 
     name: str
     is_admin: bool
+    permissions: Mapping[str, Programmes] = field(default_factory=dict)
+    groups: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], admin: str, public: Mapping[str, Any]) -> "User":
+        """The user of a document of ``users``; ``public`` is what those see whose permissions say nothing of a survey."""
+        own = document.get("permissions")  # older versions let anything be stored there
+        permissions = {**public, **(own if isinstance(own, Mapping) else {})}
+        groups = document.get("groups")
+        return cls(
+            name=document["_id"],
+            is_admin=document["_id"] == admin,
+            permissions={survey: _programmes(value) for survey, value in permissions.items()},
+            groups=frozenset(groups if isinstance(groups, list) else ()),
+        )
+
+    def sees(self, survey: str) -> Programmes:
+        """What of a survey is visible to this user."""
+        return True if self.is_admin else self.permissions.get(survey, False)
 
     def may_read(self, collection: str) -> bool:
-        """Whether a collection is open to this user at all."""
+        """Whether a collection is open to this user at all; what he sees of it is its `window`."""
         return self.is_admin or not (collection in CLOSED or collection.startswith(CLOSED_PREFIXES))
 
     def require_open(self, collection: str) -> None:
@@ -25,7 +103,79 @@ class User:
         if not self.may_read(collection):
             raise BadRequest(f"Protected collection: {collection}")
 
-    def require_queries(self) -> None:
-        """Raise `Forbidden` for all but the admin: nothing says yet which alerts another user may see."""
+    def require_admin(self) -> None:
+        """Raise `Forbidden` for all but the admin."""
         if not self.is_admin:
-            raise Forbidden("only the admin may query until rights per user exist")
+            raise Forbidden("Forbidden")
+
+    def window(self, collection: str) -> Window:
+        """What this user sees of a collection that is open to him."""
+        named = SURVEY_COLLECTION.fullmatch(collection)
+        if named is None or (seen := self.sees(named[1])) is True:
+            return Window()
+        if not seen:
+            return Window(NOTHING)
+        survey, kind = named[1], named[2]
+        alerts = {f"candidate.{_program_field(survey)}": {"$in": sorted(seen)}}
+        if kind is None:
+            return Window(alerts)
+        if kind == "_classifications":
+            return Window(shape=_of_visible_alerts(f"{survey}_alerts", alerts))
+        return _window_on_objects(survey, sorted(seen))
+
+
+def _programmes(permission: Any) -> Programmes:
+    """What a stored permission for one survey allows."""
+    if isinstance(permission, bool):
+        return permission
+    named = permission if isinstance(permission, list | tuple) else ()
+    return frozenset(each for each in named if type(each) is int) or False
+
+
+def _window_on_objects(survey: str, programmes: list[int]) -> Window:
+    """Objects with an alert or a point of these programmes, without the points of others."""
+    program = _program_field(survey)
+    lists = _histories(survey)
+    matches = [{"programids": {"$in": programmes}}, *({f"{name}.{program}": {"$in": programmes}} for name in lists)]
+    shown = {
+        name: {"$cond": [{"$isArray": f"${name}"}, _visible_points(name, program, programmes), "$$REMOVE"]}
+        for name in lists
+    }
+    hidden = [*PROVENANCE, "programids", *(f"{name}_replaced" for name in lists)]
+    return Window({"$or": matches}, ({"$set": shown}, {"$unset": hidden}))
+
+
+def _visible_points(name: str, program: str, programmes: list[int]) -> dict[str, Any]:
+    point: Any = "$$point"
+    for key in POINT_PROVENANCE:
+        point = {"$unsetField": {"field": key, "input": point}}
+    seen = {"$filter": {"input": f"${name}", "as": "point", "cond": {"$in": [f"$$point.{program}", programmes]}}}
+    return {"$map": {"input": seen, "as": "point", "in": point}}
+
+
+def _of_visible_alerts(collection: str, condition: dict[str, Any]) -> tuple[Stage, ...]:
+    """Documents whose ``_id`` is the candid of an alert that meets a condition."""
+    seen = "_of_visible_alert"
+    lookup = {
+        "from": collection,
+        "localField": "_id",
+        "foreignField": "candid",
+        "pipeline": [{"$match": condition}, {"$project": {"_id": 1}}],
+        "as": seen,
+    }
+    return ({"$lookup": lookup}, {"$match": {f"{seen}.0": {"$exists": True}}}, {"$unset": seen})
+
+
+def _program_field(survey: str) -> str:
+    """The field of a candidate and of a point that holds the data-rights programme."""
+    try:
+        return get_survey(survey).program_field or "programid"
+    except ConfigError:  # a survey of earlier versions, of which there are collections but no module
+        return "programid"
+
+
+def _histories(survey: str) -> list[str]:
+    try:
+        return [history.field for history in get_survey(survey).histories]
+    except ConfigError:
+        return ["prv_candidates", "fp_hists"]

@@ -1,8 +1,10 @@
 """Tokens: signed claims that say who asks (JSON Web Tokens, RFC 7519)."""
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 import jwt
 
@@ -10,6 +12,23 @@ from kowalski.api.errors import BadRequest
 
 #: tokens whose signature was found right and is not checked again (a sixth of a small query's time)
 REMEMBERED = 1024
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a token says.
+
+    Attributes
+    ----------
+    version : the user's token version when it was issued; tokens of version 3 have none, which counts as 0
+    expires : Unix time; None: never
+    token_id : of a personal token, which can be taken back by itself
+    """
+
+    username: str
+    version: int = 0
+    expires: float | None = None
+    token_id: str | None = None
 
 
 class Tokens:
@@ -21,33 +40,43 @@ class Tokens:
         self.lifetime = lifetime
         self._remembered = lru_cache(REMEMBERED)(self._verify)
 
-    def issue(self, username: str) -> str:
+    def issue(self, username: str, version: int) -> str:
         """A token for a user, from now on."""
-        now = datetime.now(UTC)
-        claims: dict[str, str | int] = {"user_id": username, "created_at": now.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")}
-        if self.lifetime is not None:
-            claims["exp"] = int(now.timestamp()) + self.lifetime
-        return jwt.encode(claims, self.secret, algorithm=self.algorithm)
+        expires = None if self.lifetime is None else int(time.time()) + self.lifetime
+        return self.write(Claims(username, version, expires))
 
-    def read(self, token: str) -> str:
-        """The user that a token was issued for.
+    def write(self, claims: Claims) -> str:
+        """The token that says this."""
+        said: dict[str, Any] = {
+            "user_id": claims.username,
+            "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f+00:00"),
+            "version": claims.version,
+            "exp": claims.expires,
+            "jti": claims.token_id,
+        }
+        said = {name: value for name, value in said.items() if value is not None}
+        return jwt.encode(said, self.secret, algorithm=self.algorithm)
+
+    def read(self, token: str) -> Claims:
+        """What a token says.
 
         Raises
         ------
         BadRequest : it has expired, or is not one of ours
         """
-        username, expiry = self._remembered(token)
-        if expiry is not None and expiry <= time.time():
+        claims = self._remembered(token)
+        if claims.expires is not None and claims.expires <= time.time():
             raise BadRequest("token has expired")
-        return username
+        return claims
 
-    def _verify(self, token: str) -> tuple[str, float | None]:
-        """User and expiry (Unix time) of a token with our signature."""
+    def _verify(self, token: str) -> Claims:
+        """What a token with our signature says."""
         try:
-            claims = jwt.decode(token, self.secret, algorithms=[self.algorithm], options={"verify_exp": False})
+            said = jwt.decode(token, self.secret, algorithms=[self.algorithm], options={"verify_exp": False})
         except jwt.InvalidTokenError:
             raise BadRequest("token is invalid") from None
-        username, expiry = claims.get("user_id"), claims.get("exp")
-        if not isinstance(username, str) or not isinstance(expiry, int | float | None):
+        values = [said.get("user_id"), said.get("version", 0), said.get("exp"), said.get("jti")]
+        types = (str, int, int | float | None, str | None)
+        if not all(isinstance(value, kind) for value, kind in zip(values, types, strict=True)):
             raise BadRequest("token is invalid")
-        return username, expiry
+        return Claims(*values)

@@ -1,0 +1,127 @@
+"""Reads on behalf of one user: whatever the API reads of the archive for him goes through here, and shows what he may see."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from kowalski.api.models.positions import Position
+from kowalski.api.services import guard
+from kowalski.api.services.guard import both
+from kowalski.api.services.rights import User
+from kowalski.database.queries import POSITION, Document, Queries, Reading
+
+#: how the API's own short looks are read
+PLAIN = Reading(max_time_ms=30_000, comment="kowalski")
+
+
+class Reads:
+    """The database as one user sees it: rows that he may not see do not exist, for counts and errors neither.
+
+    All methods raise `BadRequest` for a collection that is closed to him or an operator that is not allowed, and
+    `QueryError` for what MongoDB refuses.
+    """
+
+    def __init__(self, queries: Queries, user: User):
+        self.queries = queries
+        self.user = user
+
+    def find(self, catalog: str, condition: Document, reading: Reading) -> AsyncIterator[Document]:
+        """The documents that meet a condition, one by one."""
+        self._check(catalog, condition, reading)
+        window = self.user.window(catalog)
+        if window.shape:
+            return self.queries.aggregate(catalog, [*window.stages, *_as_stages(condition, reading)], reading, True)
+        return self.queries.find(catalog, both(window.match, condition), reading)
+
+    async def find_one(self, catalog: str, condition: Document, reading: Reading) -> Document | None:
+        """The first document that meets a condition, or None."""
+        self._check(catalog, condition, reading)
+        window = self.user.window(catalog)
+        if window.shape:
+            found = self.find(catalog, condition, replace(reading, limit=1))
+            return await anext(found, None)
+        return await self.queries.find_one(catalog, both(window.match, condition), reading)
+
+    async def count(self, catalog: str, condition: Document, reading: Reading) -> int:
+        """How many documents meet a condition, after skip and up to limit."""
+        self._check(catalog, condition, reading)
+        window = self.user.window(catalog)
+        if not window.shape:
+            return await self.queries.count(catalog, both(window.match, condition), reading)
+        counted = replace(reading, projection=None, sort=None)
+        pipeline = [*window.stages, *_as_stages(condition, counted), {"$count": "n"}]
+        found = await anext(self.queries.aggregate(catalog, pipeline, reading, True), None)
+        return int(found["n"]) if found else 0
+
+    async def within(
+        self, catalog: str, centre: Position, radius: float, condition: Document, reading: Reading
+    ) -> list[Document]:
+        """The documents within a radius (rad) of a position (ra, dec in deg), in no order of their own."""
+        cone = {"$geoWithin": {"$centerSphere": [_lonlat(centre), radius]}}
+        return [row async for row in self.find(catalog, both({POSITION: cone}, condition), reading)]
+
+    async def nearest(
+        self, catalog: str, centre: Position, ring: tuple[float, float], condition: Document, reading: Reading
+    ) -> list[Document]:
+        """The documents whose distance to a position (deg) lies in a ring (rad), nearest first; needs a 2dsphere index."""
+        near = {"$nearSphere": _lonlat(centre), "$minDistance": ring[0], "$maxDistance": ring[1]}
+        return [row async for row in self.find(catalog, both({POSITION: near}, condition), reading)]
+
+    async def estimated_count(self, catalog: str, reading: Reading) -> int:
+        """How many documents a collection has: by its metadata, and exactly where some are hidden."""
+        self.user.require_open(catalog)
+        if self.user.window(catalog).whole:
+            return await self.queries.estimated_count(catalog, reading)
+        return await self.count(catalog, {}, reading)
+
+    def aggregate(
+        self, catalog: str, pipeline: list[Document], reading: Reading, disk: bool = True
+    ) -> AsyncIterator[Document]:
+        """What a pipeline makes of a collection, and of those that it looks up, one by one; options as stages at its end."""
+        narrowed = guard.narrow(catalog, pipeline, self.user)
+        guard.check(reading.projection, reading.sort, reading.hint)
+        return self.queries.aggregate(catalog, [*narrowed, *_as_stages({}, reading)], reading, disk)
+
+    async def catalog_names(self) -> list[str]:
+        """Names of the collections that are open to the user, in reverse order."""
+        return [name for name in await self.queries.catalog_names() if self.user.may_read(name)]
+
+    async def catalog_info(self, catalog: str) -> Document:
+        """Size and storage of a collection; where documents are hidden, how many of the others there are."""
+        self.user.require_open(catalog)
+        info = await self.queries.catalog_info(catalog)
+        if self.user.window(catalog).whole:
+            return info
+        return {"ns": info["ns"], "count": await self.count(catalog, {}, PLAIN), "nindexes": info["nindexes"]}
+
+    async def index_info(self, catalog: str) -> Document:
+        """A collection's indexes."""
+        self.user.require_open(catalog)
+        return await self.queries.index_info(catalog)
+
+    async def database_info(self) -> Document:
+        """Size and storage of the database for the admin; for others, of how many collections they may read."""
+        info = await self.queries.database_info()
+        if self.user.is_admin:
+            return info
+        return {"db": info["db"], "collections": len(await self.catalog_names())}
+
+    def _check(self, catalog: str, condition: Document, reading: Reading) -> None:
+        self.user.require_open(catalog)
+        guard.check(condition, reading.projection, reading.sort, reading.hint)
+
+
+def _lonlat(centre: Position) -> list[float]:
+    return [centre[0] - 180.0, centre[1]]
+
+
+def _as_stages(condition: Document, reading: Reading) -> list[dict[str, Any]]:
+    """A find as a pipeline."""
+    stages = {
+        "$match": condition,
+        "$sort": dict(reading.sort or ()),
+        "$skip": reading.skip,
+        "$limit": reading.limit,
+        "$project": reading.projection,
+    }
+    return [{name: body} for name, body in stages.items() if body]
