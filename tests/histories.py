@@ -71,6 +71,8 @@ def expected(arrivals: list[Arrival]) -> dict[str, Any]:
         "fp_hists": [],
         "fp_hists_replaced": [],
     }
+    if programmes := {each.programme for each in ordered} - {None}:
+        document["programids"] = sorted(programmes)
     for history in (DETECTIONS, FORCED):
         for identity in {history.identity(point) for each in ordered for point in each.histories[history.field]}:
             copies = [

@@ -110,7 +110,13 @@ def arrival(alert: Alert, survey: Survey) -> Arrival:
             history.field: history.prepare(alert.histories[history.field], alert.candidate)
             for history in survey.histories
         },
+        programme=_programme(alert.candidate, survey),
     )
+
+
+def _programme(candidate: Mapping[str, Any], survey: Survey) -> int | None:
+    value = candidate.get(survey.program_field) if survey.program_field else None
+    return value if isinstance(value, int) else None
 
 
 def _require(record: Mapping[str, Any], field: str, kind: Any) -> Any:

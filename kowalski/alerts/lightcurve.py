@@ -25,11 +25,12 @@ UNKNOWN: Source = (0.0, -1)
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What one packet says about its object."""
+    """What one packet says about its object; ``programme`` is that of its alert, None where the survey has none."""
 
     source: Source
     first_alert: dict[str, Any]
     histories: Mapping[str, list[Point]]
+    programme: int | None = None
 
 
 @dataclass(slots=True)
@@ -56,7 +57,11 @@ def without_nulls(points: list[Point], candidate: Mapping[str, Any]) -> list[Poi
 
 
 def merged(aux: Mapping[str, Any], arrivals: Iterable[Arrival], survey: Survey) -> dict[str, Any]:
-    """The light-curve part of an object's document after some packets: histories, ``first_alert``, ``last_packet``."""
+    """The light-curve part of an object's document after some packets.
+
+    That is its histories, ``first_alert``, ``last_packet``, and ``programids``: those of its alerts, by which the object
+    is shown or not.
+    """
     arrivals = list(arrivals)
     last = aux.get("last_packet")
     before: Source = (last["jd"], last["candid"]) if last else UNKNOWN
@@ -67,6 +72,8 @@ def merged(aux: Mapping[str, Any], arrivals: Iterable[Arrival], survey: Survey) 
         "first_alert": min(firsts, key=lambda first: (first["jd"], first["candid"])),
         "last_packet": {"jd": newest[0], "candid": newest[1]},
     }
+    if programmes := {*aux.get("programids", ()), *(each.programme for each in arrivals)} - {None}:
+        document["programids"] = sorted(programmes)
     for history in survey.histories:
         document |= _merged_history(history, aux, before, arrivals, newest)
     return document

@@ -8,6 +8,28 @@ from kowalski.filters.language import READS_FROM, TooDeep, strange_stages, stran
 
 Pipeline = list[Stage]
 
+#: operators that give a result whatever they get
+NEVER_FAIL = frozenset(
+    {
+        "$eq",
+        "$ne",
+        "$gt",
+        "$gte",
+        "$lt",
+        "$lte",
+        "$cmp",
+        "$and",
+        "$or",
+        "$not",
+        "$cond",
+        "$ifNull",
+        "$type",
+        "$isNumber",
+    }
+)
+#: a limit that lets all documents through, but no condition past it
+EVERYTHING = 2**62
+
 
 def check(*values: Any) -> None:
     """Conditions, projections, orders and hints hold nothing but what is allowed.
@@ -42,6 +64,15 @@ def narrow(catalog: str, pipeline: Pipeline, user: User) -> Pipeline:
     return _narrow(catalog, pipeline, user)
 
 
+def through(window: Window, condition: dict[str, Any]) -> dict[str, Any]:
+    """A condition on the documents of a window without a shape.
+
+    MongoDB may try the parts of a condition in any order. An expression that can fail is therefore tried on visible
+    documents only: what is wrong with hidden ones must not be told.
+    """
+    return both(window.match, condition if window.whole else _shielded(condition, window.expression))
+
+
 def both(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """A condition that asks for two."""
     return {"$and": [first, second]} if first and second else first or second
@@ -49,24 +80,56 @@ def both(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 
 def _narrow(catalog: str, pipeline: Pipeline, user: User) -> Pipeline:
     user.require_open(catalog)
-    return _behind(user.window(catalog), _through_windows(pipeline, user))
+    return behind(user.window(catalog), _through_windows(pipeline, user))
 
 
 def _through_windows(pipeline: Pipeline, user: User) -> Pipeline:
     return [{name: _stage(name, body, user)} for stage in pipeline for name, body in stage.items()]
 
 
-def _behind(window: Window, pipeline: Pipeline) -> Pipeline:
+def behind(window: Window, pipeline: Pipeline) -> Pipeline:
     """A pipeline after a window; a first stage that must stay the first takes the window's condition into its own."""
     if window.whole:
         return pipeline
     match pipeline:
         case [{"$geoNear": dict(near)}, *rest]:
-            nearest = {"$geoNear": {**near, "query": both(window.match, near.get("query") or {})}}
-            return [nearest, *window.shape, *rest]
+            nearest = {"$geoNear": {**near, "query": through(window, near.get("query") or {})}}
+            return [nearest, *window.shape, *_in_their_place(rest)]
         case [{"$match": dict(condition)}, *rest] if not window.shape:
-            return [{"$match": both(window.match, condition)}, *rest]
-    return [*window.stages, *pipeline]
+            return [{"$match": through(window, condition)}, *_in_their_place(rest)]
+    return [*window.stages, *_in_their_place(pipeline)]
+
+
+def _in_their_place(pipeline: Pipeline) -> Pipeline:
+    """The stages, of which MongoDB must not move a condition that can fail forward, among the window's own."""
+    fragile = (stage for stage in pipeline if "$match" in stage and _shielded(stage, True) != stage)
+    first = next(fragile, None)
+    if first is None:
+        return pipeline
+    place = pipeline.index(first)
+    return [*pipeline[:place], {"$limit": EVERYTHING}, *pipeline[place:]]
+
+
+def _shielded(condition: Any, visible: Any) -> Any:
+    """A condition whose expressions that can fail are tried only where an expression holds."""
+    if isinstance(condition, list | tuple):
+        return [_shielded(item, visible) for item in condition]
+    if not isinstance(condition, dict):
+        return condition
+    return {
+        key: {"$cond": [visible, item, False]} if key == "$expr" and _can_fail(item) else _shielded(item, visible)
+        for key, item in condition.items()
+    }
+
+
+def _can_fail(expression: Any) -> bool:
+    """Whether an expression may raise an error over some document."""
+    if isinstance(expression, dict):
+        return any(
+            key != "$literal" and ((key.startswith("$") and key not in NEVER_FAIL) or _can_fail(item))
+            for key, item in expression.items()
+        )
+    return isinstance(expression, list | tuple) and any(_can_fail(item) for item in expression)
 
 
 def _stage(name: str, body: Any, user: User) -> Any:
@@ -98,4 +161,4 @@ def _within_window(body: dict[str, Any], window: Window) -> dict[str, Any]:
     if window.shape:
         raise BadRequest(f"$graphLookup: {body['from']} has parts that you may not see, use $lookup")
     own = body.get("restrictSearchWithMatch") or {}
-    return {**body, "restrictSearchWithMatch": both(window.match, own)}
+    return {**body, "restrictSearchWithMatch": through(window, own)}

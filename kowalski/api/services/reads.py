@@ -6,7 +6,7 @@ from typing import Any
 
 from kowalski.api.models.positions import Position
 from kowalski.api.services import guard
-from kowalski.api.services.guard import both
+from kowalski.api.services.guard import both, through
 from kowalski.api.services.rights import User
 from kowalski.database.queries import POSITION, Document, Queries, Reading
 
@@ -30,8 +30,8 @@ class Reads:
         self._check(catalog, condition, reading)
         window = self.user.window(catalog)
         if window.shape:
-            return self.queries.aggregate(catalog, [*window.stages, *_as_stages(condition, reading)], reading, True)
-        return self.queries.find(catalog, both(window.match, condition), reading)
+            return self.queries.aggregate(catalog, guard.behind(window, _as_stages(condition, reading)), reading, True)
+        return self.queries.find(catalog, through(window, condition), reading)
 
     async def find_one(self, catalog: str, condition: Document, reading: Reading) -> Document | None:
         """The first document that meets a condition, or None."""
@@ -40,16 +40,16 @@ class Reads:
         if window.shape:
             found = self.find(catalog, condition, replace(reading, limit=1))
             return await anext(found, None)
-        return await self.queries.find_one(catalog, both(window.match, condition), reading)
+        return await self.queries.find_one(catalog, through(window, condition), reading)
 
     async def count(self, catalog: str, condition: Document, reading: Reading) -> int:
         """How many documents meet a condition, after skip and up to limit."""
         self._check(catalog, condition, reading)
         window = self.user.window(catalog)
         if not window.shape:
-            return await self.queries.count(catalog, both(window.match, condition), reading)
+            return await self.queries.count(catalog, through(window, condition), reading)
         counted = replace(reading, projection=None, sort=None)
-        pipeline = [*window.stages, *_as_stages(condition, counted), {"$count": "n"}]
+        pipeline = [*guard.behind(window, _as_stages(condition, counted)), {"$count": "n"}]
         found = await anext(self.queries.aggregate(catalog, pipeline, reading, True), None)
         return int(found["n"]) if found else 0
 

@@ -45,10 +45,12 @@ class Window:
     Attributes
     ----------
     match : condition on the documents as stored; empty: all of them
+    expression : the same as an expression, where ``shape`` is empty
     shape : stages that take out what is hidden inside them, and then documents that have nothing left to show
     """
 
     match: dict[str, Any] = field(default_factory=dict)
+    expression: Any = True
     shape: tuple[Stage, ...] = ()
 
     @property
@@ -114,11 +116,11 @@ class User:
         if named is None or (seen := self.sees(named[1])) is True:
             return Window()
         if not seen:
-            return Window(NOTHING)
+            return Window(NOTHING, expression=False)
         survey, kind = named[1], named[2]
         alerts = {f"candidate.{_program_field(survey)}": {"$in": sorted(seen)}}
         if kind is None:
-            return Window(alerts)
+            return Window(alerts, {"$in": [f"$candidate.{_program_field(survey)}", sorted(seen)]})
         if kind == "_classifications":
             return Window(shape=_of_visible_alerts(f"{survey}_alerts", alerts))
         return _window_on_objects(survey, sorted(seen))
@@ -142,7 +144,7 @@ def _window_on_objects(survey: str, programmes: list[int]) -> Window:
         for name in lists
     }
     hidden = [*PROVENANCE, "programids", *(f"{name}_replaced" for name in lists)]
-    return Window({"$or": matches}, ({"$set": shown}, {"$unset": hidden}))
+    return Window({"$or": matches}, shape=({"$set": shown}, {"$unset": hidden}))
 
 
 def _visible_points(name: str, program: str, programmes: list[int]) -> dict[str, Any]:
