@@ -4,7 +4,7 @@ import ast
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
 
 
 class Section(BaseModel):
@@ -54,13 +54,13 @@ class Server(Section):
     admin_username: str
     admin_password: str | None
     jwt_secret_key: str | None = Field(alias="JWT_SECRET_KEY")
-    jwt_algorithm: str = Field(alias="JWT_ALGORITHM")
-    jwt_exp_delta_seconds: int | None = Field(alias="JWT_EXP_DELTA_SECONDS")
+    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = Field(alias="JWT_ALGORITHM")
+    jwt_exp_delta_seconds: Annotated[int, Field(ge=1)] | None = Field(alias="JWT_EXP_DELTA_SECONDS")
     client_max_size: int
     queries_per_user: int = Field(ge=1, le=200)
     query_patience: float = Field(ge=0)
     public_data: dict[str, bool | tuple[int, ...]]
-    trusted_proxies: tuple[str, ...]
+    trusted_proxies: tuple[IPvAnyNetwork, ...]
     contact: Contact
 
 

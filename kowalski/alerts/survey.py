@@ -7,6 +7,7 @@ from datetime import date
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,11 @@ class Survey:
         """Collection of the objects: light curves and matches."""
         return f"{self.name}_alerts_aux"
 
+    @property
+    def classifications(self) -> str:
+        """Collection of the labels that people gave to alerts."""
+        return f"{self.name}_alerts_classifications"
+
     def stamp(self, packet: Mapping[str, Any], role: str) -> bytes:
         """The bytes of one cutout (gzipped FITS for most surveys)."""
         cutout = packet[self.cutouts[role]]
@@ -125,6 +131,13 @@ def get_survey(name: str) -> Survey:
         raise ConfigError(f"there is no survey {name}: no module {module}")
     survey: Survey = import_module(module).SURVEY
     return survey
+
+
+def known_surveys() -> list[Survey]:
+    """All surveys that have a module, by name."""
+    folder = import_module("kowalski").__path__
+    modules = (name for _, name, _ in iter_modules(folder) if name.startswith("alert_broker_"))
+    return sorted((get_survey(name.removeprefix("alert_broker_")) for name in modules), key=lambda survey: survey.name)
 
 
 def module_of(survey: str) -> str:

@@ -1,20 +1,17 @@
-"""Answers that go well: relaxed extended JSON, sent as it comes where it is large."""
+"""Answers that go well: relaxed extended JSON, or one document a line where the client asks for that."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
 from bson import json_util
 
-from kowalski.errors import KowalskiError
-from kowalski.log import get_logger
+from kowalski.api.sending import quality, send
+from kowalski.api.services.cones import Found
 
-log = get_logger(__name__)
-
-#: characters that are gathered before an answer begins to be sent
-CHUNK = 262_144
+JSON, LINES = "application/json", "application/x-ndjson"
 
 #: json's own encoder in C, ten times as fast as json_util.dumps, for all but NaN and infinities
 _encode = json.JSONEncoder(
@@ -30,51 +27,59 @@ def encode(value: Any) -> str:
         return json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS)
 
 
-async def success(request: web.Request, message: str, data: Any = None) -> web.StreamResponse:
-    """``{"status": "success", "message": ..., "data": ...}``; without data where there are none.
+async def success(request: web.Request, message: str | None, data: Any = None) -> web.StreamResponse:
+    """``{"status": "success", "message": ..., "data": ...}``; without message or data where there are none.
 
-    Documents that come one by one are sent as they come, so that memory stays flat. Errors are answered as any other
-    until two `CHUNK` are gathered; after that the connection ends without the answer's end, which no client takes for a
-    complete one.
+    To clients that accept ``application/x-ndjson`` the data alone, one document a line; a row of a cone search is
+    ``{"catalog": ..., "key": ..., "document": ...}``. Documents that come one by one are sent as they come (see `send`).
     """
-    head = f'{{"status":"success","message":{json.dumps(message)}'
-    if isinstance(data, AsyncIterator):
-        return await _stream(request, _chunks(f'{head},"data":[', data))
-    text = f"{head}}}" if data is None else f'{head},"data":{encode(data)}}}'
-    return web.Response(text=text, content_type="application/json")
+    if quality(request, "Accept", LINES) > 0 and quality(request, "Accept", LINES) >= quality(request, "Accept", JSON):
+        return await send(request, _lines(data), LINES)
+    head = '{"status":"success"' + ("" if message is None else f',"message":{json.dumps(message)}')
+    if isinstance(data, Found):
+        return await send(request, _nested(head, data), JSON)
+    if isinstance(data, AsyncGenerator):
+        return await send(request, _listed(head, data), JSON)
+    return await send(request, f"{head}}}" if data is None else f'{head},"data":{encode(data)}}}', JSON)
 
 
-async def _chunks(head: str, documents: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    """The text of an answer with a list of documents, in pieces of about `CHUNK`."""
-    parts, size, separator = [head], 0, ""
-    async for document in documents:
-        text = separator + encode(document)
-        parts.append(text)
-        size, separator = size + len(text), ","
-        if size >= CHUNK:
-            yield "".join(parts).encode()
-            parts, size = [], 0
-    parts.append("]}")
-    yield "".join(parts).encode()
+async def _lines(data: Any) -> AsyncGenerator[str]:
+    if isinstance(data, Found):
+        async with aclosing(data.rows) as rows:
+            async for catalog, key, row in rows:
+                yield encode({"catalog": catalog, "key": key, "document": row}) + "\n"
+    elif isinstance(data, AsyncGenerator):
+        async with aclosing(data) as documents:
+            async for document in documents:
+                yield encode(document) + "\n"
+    elif data is not None:
+        yield encode(data) + "\n"
 
 
-async def _stream(request: web.Request, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
-    first, second = await anext(chunks), await anext(chunks, None)
-    if second is None:
-        return web.Response(body=first, content_type="application/json", charset="utf-8")
-    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
-    await response.prepare(request)
-    try:
-        await response.write(first)
-        await response.write(second)
-        async for chunk in chunks:
-            await response.write(chunk)
-            await asyncio.sleep(0)  # other requests have their turn
-    except ConnectionError:
-        log.info("%s %s: the client left before the end", request.method, request.path)
-    except Exception as error:
-        known = isinstance(error, KowalskiError)
-        log.error("%s %s broke off: %s", request.method, request.path, error, exc_info=not known)
-        if request.transport:
-            request.transport.abort()
-    return response
+async def _listed(head: str, data: AsyncGenerator[Any]) -> AsyncGenerator[str]:
+    """The text of an answer with a list of documents, piece by piece."""
+    yield f'{head},"data":['
+    separator = ""
+    async with aclosing(data) as documents:
+        async for document in documents:
+            yield separator + encode(document)
+            separator = ","
+    yield "]}"
+
+
+async def _nested(head: str, found: Found) -> AsyncGenerator[str]:
+    """The text of an answer with rows by catalogue and position, piece by piece."""
+    yield f'{head},"data":{{'
+    async with aclosing(found.rows) as rows:
+        row = await anext(rows, None)
+        for number, catalog in enumerate(found.catalogs):
+            yield f"{',' if number else ''}{json.dumps(catalog)}:{{"
+            for index, key in enumerate(found.keys):
+                yield f"{',' if index else ''}{json.dumps(key)}:["
+                separator = ""
+                while row is not None and row[:2] == (catalog, key):
+                    yield separator + encode(row[2])
+                    row, separator = await anext(rows, None), ","
+                yield "]"
+            yield "}"
+    yield "}}"

@@ -11,11 +11,27 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from kowalski.api.errors import BadRequest, Handler, Unauthorized, explain
-from kowalski.api.handlers import health, login, queries, root, tokens, users
+from kowalski.api.handlers import (
+    classifications,
+    cutouts,
+    filters,
+    health,
+    login,
+    objects,
+    queries,
+    root,
+    tokens,
+    users,
+)
+from kowalski.api.models.classifications import AlertPath, ClassificationPath, Labels, Names
+from kowalski.api.models.cutouts import CutoutPath
+from kowalski.api.models.filters import Change, FilterPath, NewVersion, Trial
 from kowalski.api.models.login import Login
+from kowalski.api.models.objects import ObjectPath
 from kowalski.api.models.queries import QUERY
-from kowalski.api.models.users import Edit, NewToken, NewUser, TokenPath, UserPath
-from kowalski.api.state import SERVICES, USER
+from kowalski.api.models.tokens import NewToken, TokenPath
+from kowalski.api.models.users import Edit, NewUser, UserPath
+from kowalski.api.state import SERVICES, SESSION, USER
 
 #: bytes of the body of a sky map or of an uploaded list; others have up to ``server.client_max_size``
 LARGE = 64 << 20
@@ -50,6 +66,8 @@ class Route:
     large: bool = False
 
 
+CLASSIFICATIONS = "/api/classifications/{survey}"
+
 ROUTES = (
     Route("GET", "/", root.greet),
     Route("GET", "/health/live", health.live, Access.ANYBODY),
@@ -57,13 +75,24 @@ ROUTES = (
     Route("POST", "/api/auth", login.log_in, Access.ANYBODY, body=TypeAdapter(Login)),
     Route("POST", "/api/users", users.add, Access.ADMIN, body=TypeAdapter(NewUser)),
     Route("GET", "/api/users", users.show_all, Access.ADMIN),
-    Route("GET", "/api/users/{username}", users.show, Access.ADMIN, params=UserPath),
+    Route("GET", "/api/users/{username}", users.show, params=UserPath),
     Route("PUT", "/api/users/{username}", users.edit, Access.ADMIN, params=UserPath, body=TypeAdapter(Edit)),
     Route("DELETE", "/api/users/{username}", users.remove, Access.ADMIN, params=UserPath),
     Route("POST", "/api/tokens", tokens.add, body=TypeAdapter(NewToken)),
     Route("GET", "/api/tokens", tokens.show_all),
     Route("DELETE", "/api/tokens/{token_id}", tokens.remove, params=TokenPath),
     Route("POST", "/api/queries", queries.run, body=QUERY),
+    Route("POST", "/api/filters", filters.post, body=TypeAdapter(NewVersion)),
+    Route("PATCH", "/api/filters", filters.patch, body=TypeAdapter(Change)),
+    Route("GET", "/api/filters/{filter_id:[0-9]+}", filters.get, params=FilterPath),
+    Route("DELETE", "/api/filters/{filter_id:[0-9]+}", filters.remove, params=FilterPath),
+    Route("POST", "/api/filters/{filter_id:[0-9]+}/test", filters.test, params=FilterPath, body=TypeAdapter(Trial)),
+    Route("GET", "/api/cutouts/{survey}/{candid}/{cutout}/{file_format}", cutouts.get, params=CutoutPath),
+    Route("PUT", CLASSIFICATIONS, classifications.put, params=ClassificationPath, body=TypeAdapter(Labels)),
+    Route("DELETE", CLASSIFICATIONS, classifications.remove, params=ClassificationPath, body=TypeAdapter(Names)),
+    Route("GET", CLASSIFICATIONS + "/{candid}", classifications.get, params=AlertPath),
+    Route("GET", "/api/surveys", objects.surveys),
+    Route("GET", "/api/objects/{survey}/{object_id}", objects.get, params=ObjectPath),
 )
 
 
@@ -76,9 +105,10 @@ def add_routes(app: web.Application) -> None:
 def _entrance(route: Route) -> Handler:
     async def enter(request: web.Request) -> web.StreamResponse:
         if route.access is not Access.ANYBODY:
-            request[USER] = user = await request.app[SERVICES].sessions.user(_token(request))
+            request[SESSION] = session = await request.app[SERVICES].sessions.open(_token(request))
+            request[USER] = session.user
             if route.access is Access.ADMIN:
-                user.require_admin()
+                session.user.require_admin()
         arguments: list[Any] = []
         if route.params is not None:
             arguments.append(_valid(route.params.model_validate, {**request.query, **request.match_info}))

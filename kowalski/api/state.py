@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from kowalski.api.services.accounts import Accounts, Admin
+from kowalski.api.services.addresses import Proxies
+from kowalski.api.services.classifications import ClassificationService
+from kowalski.api.services.cutouts import CutoutService
+from kowalski.api.services.filter_trials import FilterTrials
+from kowalski.api.services.filters import FilterService
 from kowalski.api.services.limits import Limits
+from kowalski.api.services.personal_tokens import PersonalTokens
 from kowalski.api.services.queries import QueryService
 from kowalski.api.services.rights import User
-from kowalski.api.services.sessions import Sessions
+from kowalski.api.services.sessions import Session, Sessions
 from kowalski.api.services.throttle import Throttle
 from kowalski.api.services.tokens import Tokens
 from kowalski.api.shared import Shared
+from kowalski.database.classifications import Classifications
+from kowalski.database.filter_store import FilterStore
 from kowalski.database.logins import Logins
 from kowalski.database.queries import Queries
 from kowalski.database.users import Users
@@ -27,9 +35,13 @@ class Services:
     queries: QueryService
     accounts: Accounts
     sessions: Sessions
+    personal_tokens: PersonalTokens
+    filters: FilterService
+    cutouts: CutoutService
+    classifications: ClassificationService
     limits: Limits
     penquins: frozenset[str]
-    trusted_proxies: frozenset[str]
+    proxies: Proxies
 
     @classmethod
     def of(cls, config: Config, shared: Shared) -> "Services":
@@ -46,14 +58,21 @@ class Services:
             queries=QueryService(database, config.misc.max_time_ms),
             accounts=Accounts(users, tokens, Throttle(Logins(config.database)), shared, admin),
             sessions=Sessions(tokens, users, shared, admin.name, server.public_data),
+            personal_tokens=PersonalTokens(users, tokens, shared),
+            filters=FilterService(FilterStore(config.database), FilterTrials(database)),
+            cutouts=CutoutService(),
+            classifications=ClassificationService(Classifications(config.database)),
             limits=Limits(shared, server.queries_per_user, server.query_patience),
             penquins=frozenset(config.misc.supported_penquins_versions),
-            trusted_proxies=frozenset(server.trusted_proxies),
+            proxies=Proxies(server.trusted_proxies),
         )
 
     def close(self) -> None:
         """End all connections and threads."""
         self.accounts.close()
+        self.filters.store.close()
+        self.cutouts.close()
+        self.classifications.stored.close()
         self.database.close()
 
 
@@ -65,4 +84,5 @@ def required(value: str | None, path: str) -> str:
 
 
 SERVICES = web.AppKey("services", Services)
+SESSION = web.RequestKey("session", Session)
 USER = web.RequestKey("user", User)

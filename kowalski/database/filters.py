@@ -10,6 +10,8 @@ from kowalski.database.indexes import Index, ensure_indexes
 from kowalski.errors import DatabaseError
 
 INDEXES = [Index("catalog_active", [("catalog", 1), ("active", 1)])]
+#: made by the API, which alone adds filters
+FILTER_ID = Index("filter_id", [("filter_id", 1)], {"unique": True})
 
 #: what tells one state of a filter document from another
 SIGNATURE = {"active_fid": 1, "last_modified": 1, "permissions": 1, "update_annotations": 1}

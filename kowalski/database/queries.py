@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bson import decode_iter
 from bson.errors import BSONError
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -21,6 +22,8 @@ Document = dict[str, Any]
 POSITION = "coordinates.radec_geojson"
 #: MongoDB's refusal of what its user has no right to
 UNAUTHORIZED = 13
+#: documents of one reply at most; MongoDB ends a reply at 16 MB
+BATCH = 5000
 #: what a server adds to its answers for its drivers
 DRIVERS_OWN = ("$clusterTime", "operationTime", "ok")
 
@@ -82,14 +85,11 @@ class Queries:
     async def find(self, catalog: str, condition: Document, reading: Reading) -> AsyncIterator[Document]:
         """The documents that meet a condition, one by one."""
         with _refused():
-            cursor = self.database[catalog].find(
-                condition, limit=reading.limit, max_time_ms=reading.max_time_ms, **_common(reading)
+            batches = self.database[catalog].find_raw_batches(
+                condition, limit=reading.limit, max_time_ms=reading.max_time_ms, batch_size=BATCH, **_common(reading)
             )
-            try:
-                async for document in cursor:
-                    yield document
-            finally:
-                await cursor.close()
+            async for document in _decoded(batches):
+                yield document
 
     async def find_one(self, catalog: str, condition: Document, reading: Reading) -> Document | None:
         """The first document that meets a condition, or None."""
@@ -117,19 +117,39 @@ class Queries:
         """What a pipeline makes of a collection, one by one; ``disk``: sorts and groups may spill to the server's disk."""
         hint = {"hint": reading.hint} if reading.hint else {}
         with _refused():
-            cursor = self.database[catalog].aggregate(
-                pipeline, maxTimeMS=reading.max_time_ms, comment=reading.comment, allowDiskUse=disk, **hint
+            batches = self.database[catalog].aggregate_raw_batches(
+                pipeline,
+                maxTimeMS=reading.max_time_ms,
+                comment=reading.comment,
+                allowDiskUse=disk,
+                batchSize=BATCH,
+                **hint,
             )
-            try:
-                async for document in cursor:
-                    yield document
-            finally:
-                await cursor.close()
+            async for document in _decoded(batches):
+                yield document
+
+    async def run(self, stages: list[Document], documents: list[Any], max_time_ms: int) -> list[Document]:
+        """What a pipeline makes of some documents, which are sent along."""
+        with _refused():
+            cursor = self.database.aggregate(
+                [{"$documents": {"$literal": documents}}, *stages], maxTimeMS=max_time_ms, allowDiskUse=False
+            )
+            return await cursor.to_list(None)
 
     async def _command(self, command: Document) -> Document:
         with _refused():
             answer = await self.database.command(command)
         return {key: value for key, value in answer.items() if key not in DRIVERS_OWN}
+
+
+async def _decoded(batches: Any) -> AsyncIterator[Document]:
+    """The documents of batches, each made when asked for: as Python's objects a batch's 16 MB would be several times that."""
+    try:
+        async for batch in batches:
+            for document in decode_iter(batch):
+                yield document
+    finally:
+        await batches.close()
 
 
 def _common(reading: Reading) -> dict[str, Any]:

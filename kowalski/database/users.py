@@ -1,5 +1,6 @@
-"""Accounts of the API's users, the names that are no longer used, and their personal tokens."""
+"""Accounts of the API's users and their personal tokens."""
 
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,20 +22,24 @@ class Known(DatabaseError):
 class Users:
     """Reads and writes ``users``: ``{_id: name, email, password, permissions, groups, token_version, last_modified}``.
 
-    Use it in an event loop. Who is removed leaves his ``token_version`` in ``former_users``, so that his tokens don't
-    come to life again with the next user of that name.
+    And ``tokens``: ``{_id, user, name, created_at, expires_at}``, the personal tokens that hold. Use it in an event loop.
     """
 
     def __init__(self, settings: Database):
         self.client = connect_async(settings, "writer")
         database = self.client[settings.db]
         self.collection = database["users"]
-        self.former = database["former_users"]
         self.tokens = database["tokens"]
 
     def close(self) -> None:
         """End the connections."""
         self.client.close()
+
+    async def ensure_indexes(self) -> None:
+        """Tokens are found by user; MongoDB itself deletes what has expired."""
+        with translated("indexes of tokens"):
+            await self.tokens.create_index("user", name="user")
+            await self.tokens.create_index("expires_at", name="expires_at", expireAfterSeconds=0)
 
     async def get(self, username: str) -> dict[str, Any] | None:
         """A user with the hash of his password; None where there is no such user."""
@@ -46,56 +51,48 @@ class Users:
         with translated("list users"):
             return await self.collection.find({}, PUBLIC, sort=[("_id", 1)]).to_list(None)
 
-    async def put(self, username: str, password: str, email: str) -> None:
-        """The user exists and has this password (a hash); an existing one's email and permissions stay."""
-        own = {"email": email, "permissions": {}, "groups": [], "token_version": 0}
-        with translated("store a user"):
-            await self.collection.update_one(
-                {"_id": username},
-                {"$set": {"password": password, "last_modified": _now()}, "$setOnInsert": own},
-                upsert=True,
-            )
-
-    async def add(self, username: str, fields: dict[str, Any]) -> None:
+    async def add(self, username: str, fields: dict[str, Any], token_version: int | None = None) -> None:
         """A new user with these fields.
+
+        His tokens' version is a random one unless given, so that those of an earlier user of that name, which may be of
+        any time and have none, don't come to life again.
 
         Raises
         ------
         Known : the name is in use
         """
+        version = 1 + secrets.randbits(48) if token_version is None else token_version
+        user = {**fields, "_id": username, "token_version": version, "last_modified": _now()}
         with translated("add a user"):
-            former = await self.former.find_one({"_id": username})
-            version = former["token_version"] if former else 0
             try:
-                await self.collection.insert_one(
-                    {**fields, "_id": username, "token_version": version, "last_modified": _now()}
-                )
+                await self.collection.insert_one(user)
             except DuplicateKeyError:
                 raise Known(f"user {username} exists already") from None
 
     async def edit(self, username: str, fields: dict[str, Any], revoke: bool) -> bool:
         """Change fields of a user, and end his tokens if asked to; whether he exists."""
-        change: dict[str, Any] = {"$set": {**fields, "last_modified": _now()}}
-        if revoke:
-            change["$inc"] = {"token_version": 1}
-        with translated("edit a user"):
-            return bool((await self.collection.update_one({"_id": username}, change)).matched_count)
+        return await self._change({"_id": username}, fields, revoke)
 
-    async def rehash(self, username: str, old: str, new: str) -> None:
-        """The hash of the same password in the form of now, unless it was changed meanwhile."""
-        with translated("edit a user"):
-            await self.collection.update_one({"_id": username, "password": old}, {"$set": {"password": new}})
+    async def change_password(self, username: str, old: str | None, new: str, revoke: bool) -> bool:
+        """A hash in the place of another, unless that was changed meanwhile; whether it was still there."""
+        return await self._change({"_id": username, "password": old}, {"password": new}, revoke)
 
     async def remove(self, username: str) -> bool:
         """A user is gone, and his tokens with him; whether there was one."""
         with translated("remove a user"):
-            user = await self.collection.find_one({"_id": username}, {"token_version": 1})
-            if user is None:
-                return False
-            version = int(user.get("token_version") or 0) + 1
-            await self.former.update_one({"_id": username}, {"$max": {"token_version": version}}, upsert=True)
+            found = bool((await self.collection.delete_one({"_id": username})).deleted_count)
             await self.tokens.delete_many({"user": username})
-            return bool((await self.collection.delete_one({"_id": username})).deleted_count)
+        return found
+
+    async def _change(self, condition: dict[str, Any], fields: dict[str, Any], revoke: bool) -> bool:
+        change: dict[str, Any] = {"$set": {**fields, "last_modified": _now()}}
+        if revoke:
+            change["$inc"] = {"token_version": 1}
+        with translated("edit a user"):
+            found = bool((await self.collection.update_one(condition, change)).matched_count)
+            if revoke and found:
+                await self.tokens.delete_many({"user": condition["_id"]})
+        return found
 
     # personal tokens ---------------------------------------------------------------------------------------------
 

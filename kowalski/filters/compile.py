@@ -63,6 +63,20 @@ class CompiledFilter:
     auto_followup: Any = field(default_factory=dict)
 
 
+class CompiledStages(NamedTuple):
+    """A pipeline as it is run: see `CompiledFilter`."""
+
+    stages: list[Stage]
+    by_batch: bool
+    reads: Reads
+
+
+def compile_stages(stages: list[Stage]) -> CompiledStages:
+    """A pipeline fit for a whole batch, where each of its stages treats every document by itself."""
+    by_batch = all(_treats_each_by_itself(stage) for stage in stages)
+    return CompiledStages([_carrying(stage) for stage in stages] if by_batch else stages, by_batch, fields_read(stages))
+
+
 def compile_filter(document: dict[str, Any]) -> CompiledFilter:
     """The active version of a filter document.
 
@@ -74,16 +88,15 @@ def compile_filter(document: dict[str, Any]) -> CompiledFilter:
     version = next((version for version in document.get("fv", []) if version.get("fid") == fid), None)
     if version is None:
         raise FilterError(f"filter {document.get('filter_id')}: version {fid} is not among its versions")
-    stages = parse_pipeline(version["pipeline"])
-    by_batch = all(_treats_each_by_itself(stage) for stage in stages)
+    compiled = compile_stages(parse_pipeline(version["pipeline"]))
     return CompiledFilter(
         filter_id=document["filter_id"],
         group_id=document["group_id"],
         fid=version["fid"],
         permissions=tuple(int(programme) for programme in document.get("permissions") or ()),
-        stages=tuple(_carrying(stage) for stage in stages) if by_batch else tuple(stages),
-        by_batch=by_batch,
-        reads=fields_read(stages),
+        stages=tuple(compiled.stages),
+        by_batch=compiled.by_batch,
+        reads=compiled.reads,
         update_annotations=bool(document.get("update_annotations")),
         autosave=document.get("autosave", False),
         auto_followup=document.get("auto_followup") or {},

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from accounts_harness import OWN, MakeUser, call, message
 from api_harness import Api, start_api
 
 from kowalski.alerts.coordinates import position
@@ -71,3 +73,21 @@ def another_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     yield start
     for running in started:
         running.stop()
+
+
+@pytest.fixture
+def make_user(api: Api, stored: MongoDatabase) -> Iterator[MakeUser]:
+    """A function that makes a user (arguments: name, fields of the body) and gives his token; removed at the end."""
+    made = []
+
+    def make(username: str, **fields: Any) -> str:
+        body = {"username": username, "password": OWN} | fields
+        assert message(call(api, "POST", "/api/users", body)) == f"added user {username}"
+        made.append(username)
+        token: str = api.log_in(username, body["password"]).json()["token"]
+        return token
+
+    yield make
+    for username in made:
+        call(api, "DELETE", f"/api/users/{quote(username, safe='')}")
+    stored["logins"].delete_many({})

@@ -1,5 +1,6 @@
 """Logging in, and what a token is good for."""
 
+import base64
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,11 @@ from api_harness import ADMIN, PASSWORD, SECRET, Api
 from kowalski.api.services.passwords import hash_password, matches
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.settings import Database
+
+
+@pytest.fixture(autouse=True)
+def _no_failed_logins(stored: MongoDatabase) -> None:
+    stored["logins"].delete_many({})
 
 
 def test_a_token_says_who_and_since_when(api: Api) -> None:
@@ -84,6 +90,7 @@ def _signed(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> st
         ("Bearer  ", "token is invalid"),
         ("nonsense", "token is invalid"),
         ("a.b.c", "token is invalid"),
+        (f"{base64.urlsafe_b64encode(b'[' * 5000).decode()}.e30.AAAA", "token is invalid"),
         ("Basic YWRtaW46YWRtaW4=", "token is invalid"),
         (_signed("another secret that is long enough to be one"), "token is invalid"),
         (_signed(algorithm="HS512"), "token is invalid"),
@@ -98,6 +105,11 @@ def test_tokens_that_open_nothing(api: Api, token: str, message: str) -> None:
     for answer in (api.get("/", token=token), api.ask("info", {"command": "catalog_names"}, token=token)):
         assert answer.status_code == 400
         assert answer.json() == {"status": "error", "message": message}
+
+
+def test_a_header_that_is_no_text(api: Api) -> None:
+    answer = requests.get(api.url, headers={"Authorization": b"Bearer \xff\xfe"}, timeout=30)
+    assert (answer.status_code, answer.json()["message"]) == (400, "token is invalid")
 
 
 def test_without_a_token_there_is_nothing(api: Api) -> None:
@@ -121,19 +133,43 @@ def test_a_token_expires(stored: MongoDatabase, api_settings: Database, another_
 def test_the_admin_has_the_password_of_the_settings(mongo_settings: Database, another_api: Callable[..., Api]) -> None:
     first = another_api(mongo_settings)
     first.wait_ready()
-    assert first.log_in().status_code == 200
+    token = first.log_in().json()["token"]
+    assert first.get("/", token=token).status_code == 200
     first.stop()
     user = connect(mongo_settings)["users"].find_one({"_id": ADMIN})
     assert user is not None
     assert user.keys() == {"_id", "email", "password", "permissions", "groups", "token_version", "last_modified"}
     assert bcrypt.checkpw(PASSWORD.encode(), user["password"].encode())
-    second = another_api(mongo_settings, admin_password="changed")
+    again = another_api(mongo_settings)
+    again.wait_ready()
+    assert again.get("/", token=token).status_code == 200
+    again.stop()
+    second = another_api(mongo_settings, admin_password="changed", processes=2)
     second.wait_ready()
     assert second.log_in().status_code == 401
     assert second.log_in(password="changed").status_code == 200
-    for text in (first.log.read_text(), second.log.read_text()):
+    assert second.get("/", token=token).json()["message"] == "token is invalid"
+    user = connect(mongo_settings)["users"].find_one({"_id": ADMIN})
+    assert user is not None
+    assert user["token_version"] == 1, "the tokens of before end once, however many processes start"
+    for text in (first.log.read_text(), again.log.read_text(), second.log.read_text()):
         assert PASSWORD not in text
         assert SECRET not in text
+
+
+def test_an_admin_of_version_3_keeps_his_tokens(mongo_settings: Database, another_api: Callable[..., Api]) -> None:
+    users = connect(mongo_settings)["users"]
+    hashed = base64.b64encode(bcrypt.hashpw(b"admin", bcrypt.gensalt(4))).decode()
+    users.insert_one({"_id": ADMIN, "email": "a@b", "password": hashed, "permissions": {"ZTF": [1]}})
+    token = _signed(created_at="2020-01-01T00:00:00.000000+00:00")
+    api = another_api(mongo_settings)
+    api.wait_ready()
+    assert api.get("/", token=token).status_code == 200, "his settings' password of then may have been another"
+    assert api.log_in().status_code == 200
+    user = users.find_one({"_id": ADMIN})
+    assert user is not None
+    assert (user["email"], user["permissions"]) == ("a@b", {"ZTF": [1]})
+    users.database.client.close()
 
 
 @pytest.mark.parametrize("password", ["x", "ü" * 40, "x" * 72, "x" * 73, "x" * 500, "a\0b"])

@@ -217,7 +217,6 @@ def test_values_that_json_does_not_know(api: Api, stored: MongoDatabase) -> None
         ("find", {"catalog": "a..b"}, None),
         ("find", {"catalog": "Stars", "filter": {"$nix": 1}}, None),
         ("find", {"catalog": "system.users"}, None),
-        ("near", _near(catalogs={"ZTF_alerts": {}}), None),
         ("aggregate", {"catalog": "Stars", "pipeline": [{"$nix": 1}]}, None),
         ("info", {"command": "drop_all"}, None),
     ],

@@ -17,7 +17,8 @@ from kowalski.alert_broker_ztf import SURVEY
 from kowalski.alerts.cutouts import read_stamp
 from kowalski.alerts.decode import decode
 from kowalski.errors import PacketError
-from kowalski.skyportal.thumbnails import SIZE, THUMBNAILS, bone, make_thumbnail, resample
+from kowalski.alerts.pictures import SIZE, bone, resample
+from kowalski.skyportal.thumbnails import THUMBNAILS, make_thumbnail
 
 
 def pixels(png: bytes) -> np.ndarray:

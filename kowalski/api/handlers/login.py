@@ -12,14 +12,6 @@ async def log_in(request: web.Request, login: Login) -> web.StreamResponse:
     services = request.app[SERVICES]
     if login.penquins is not None and str(login.penquins) not in services.penquins:
         raise BadRequest(f"unsupported version of penquins: {login.penquins!s:.100}")
-    token = await services.accounts.log_in(login.username, login.password, _address(request, services.trusted_proxies))
+    address = services.proxies.client(request.remote, request.headers.getall("X-Forwarded-For", []))
+    token = await services.accounts.log_in(login.username, login.password, address)
     return web.json_response({"status": "success", "token": token})
-
-
-def _address(request: web.Request, proxies: frozenset[str]) -> str:
-    """Where a login comes from: the last address that no trusted proxy vouches for."""
-    chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
-    address = request.remote or ""
-    while chain and address in proxies:
-        address = chain.pop()
-    return address

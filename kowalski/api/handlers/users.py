@@ -1,10 +1,10 @@
-"""Users, for the admin."""
+"""Users, for the admin; anybody may look at himself."""
 
 from aiohttp import web
 
 from kowalski.api.answers import success
 from kowalski.api.models.users import Edit, NewUser, UserPath
-from kowalski.api.state import SERVICES
+from kowalski.api.state import SERVICES, USER
 
 
 async def add(request: web.Request, user: NewUser) -> web.StreamResponse:
@@ -19,7 +19,9 @@ async def show_all(request: web.Request) -> web.StreamResponse:
 
 
 async def show(request: web.Request, path: UserPath) -> web.StreamResponse:
-    """One user with his rights."""
+    """One user with his rights; of others than himself only for the admin."""
+    if path.username != request[USER].name:
+        request[USER].require_admin()
     user = await request.app[SERVICES].accounts.show(path.username)
     return await success(request, f"retrieved user {path.username}", user)
 

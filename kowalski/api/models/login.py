@@ -3,27 +3,30 @@
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from kowalski.api.models.fields import Body
 
-def _encodable(text: str) -> str:
-    """JSON can spell half a character, which is in no name and no password."""
+
+def encodable(text: str) -> str:
+    """The text; JSON can spell half a character, which is in no text."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("username and password must be valid Unicode") from None
+        raise PydanticCustomError("unicode", "half a character") from None
     return text
 
 
-#: a text; null is none
-Text = Annotated[str, AfterValidator(_encodable), BeforeValidator(lambda value: "" if value is None else value)]
+Text = Annotated[str, AfterValidator(encodable)]
+#: null is none
+TextOrNone = Annotated[Text, BeforeValidator(lambda value: "" if value is None else value)]
 
 
 class Login(Body):
     """A name and a password, and which penquins asks."""
 
-    username: Text = ""
-    password: Text = ""
+    username: TextOrNone = ""
+    password: TextOrNone = ""
     penquins: Any = Field(None, alias="penquins.__version__")
 
     @model_validator(mode="after")

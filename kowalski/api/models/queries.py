@@ -4,7 +4,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, TypeAdapter
 
-from kowalski.api.models.fields import UNITS, Body, Distance, Filter, Milliseconds, Name, Order, Pipeline, Projection, Unit
+from kowalski.api.models.fields import (
+    UNITS,
+    Body,
+    Distance,
+    Filter,
+    Milliseconds,
+    Name,
+    Order,
+    Pipeline,
+    Projection,
+    Unit,
+)
 from kowalski.api.models.positions import Positions
 
 
@@ -29,7 +40,9 @@ class Query(Body):
 
     done: ClassVar[str] = "Successfully executed query"
 
-    kwargs: Annotated[Options, BeforeValidator(_none_is_empty)] = Field(default_factory=lambda: Options.model_validate({}))
+    kwargs: Annotated[Options, BeforeValidator(_none_is_empty)] = Field(
+        default_factory=lambda: Options.model_validate({})
+    )
 
 
 class Part(Body):

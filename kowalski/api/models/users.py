@@ -1,53 +1,76 @@
-"""The bodies about users and their tokens."""
+"""The bodies and the path of requests about users."""
 
 import re
+import unicodedata
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
 
 from kowalski.alerts.survey import MODULES
 from kowalski.api.models.fields import Body
+from kowalski.api.models.login import Text, encodable
 
 #: names of surveys that stand for the key of collections
 KEYS = {module.upper(): key for key, module in MODULES.items()}
-
-Permission = bool | list[Annotated[int, Field(ge=0, strict=True)]]
+#: programids and groups are 32-bit integers
+LARGEST = 2**31 - 1
 
 
 def _name(name: str) -> str:
-    if not 1 <= len(name) <= 200 or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", name):
-        raise ValueError("a username has 1 to 200 characters, no control characters among them")
+    if any(unicodedata.category(character) == "Cc" for character in name) or name in (".", ".."):
+        raise PydanticCustomError("username", "a name has no control characters, and is not . or ..")
     return name
 
 
-def _encodable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the password must be valid Unicode") from None
-    return text
-
-
-def _by_key(permissions: dict[str, Permission]) -> dict[str, Permission]:
+def _permissions(value: Any) -> Any:
     """Surveys by the key of their collections: in upper case, WINTER as WNTR."""
-    keys = {name: KEYS.get(name.upper(), name.upper()) for name in permissions}
-    if bad := [name for name, key in keys.items() if not re.fullmatch(r"[A-Z0-9]{1,20}", key)]:
-        raise ValueError(f"permissions: {bad[0]!r:.100} is not a survey")
-    return {keys[name]: value for name, value in permissions.items()}
+    if not isinstance(value, dict):
+        raise ValueError("permissions must be an object of surveys")
+    by_key: dict[str, Any] = {}
+    for name, permission in value.items():
+        key = KEYS.get(str(name).upper(), str(name).upper())
+        if not re.fullmatch(r"[A-Z0-9]{1,20}", key):
+            raise ValueError(f"permissions: {name!r:.50} is not a survey")
+        if key in by_key:
+            raise ValueError(f"permissions: {key} is there twice")
+        if not isinstance(permission, bool) and not _integers(permission, 0):
+            raise ValueError(f"permissions: {key} must be true, false, or a list of programids")
+        by_key[key] = permission
+    return by_key
 
 
-def _no_nulls(value: Any) -> Any:
-    return {} if value is None else value
+def _groups(value: Any) -> Any:
+    if not _integers(value, 1):
+        raise ValueError("groups must be a list of SkyPortal's group ids")
+    return value
 
 
-Username = Annotated[str, AfterValidator(_name)]
-Password = Annotated[str, AfterValidator(_encodable), Field(min_length=1, max_length=1000)]
+def _integers(value: Any, least: int) -> bool:
+    return isinstance(value, list) and all(type(each) is int and least <= each <= LARGEST for each in value)
+
+
+def _or(empty: type) -> BeforeValidator:
+    """A validator that takes null for an empty value."""
+    return BeforeValidator(lambda value: empty() if value is None else value)
+
+
+Username = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(encodable), AfterValidator(_name)]
+Password = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(encodable)]
+Email = Annotated[str, Field(max_length=1000), AfterValidator(encodable)]
 Permissions = Annotated[
-    dict[str, Permission],
-    AfterValidator(_by_key),
-    Field(description="per survey the programids that the user may see; true: all of it, false: nothing", examples=[{"ZTF": [1, 2], "PGIR": True}]),
-]  # fmt: skip
-Groups = Annotated[list[Annotated[int, Field(ge=1, strict=True)]], Field(description="SkyPortal's groups whose filters the user may edit")]  # fmt: skip
+    dict[str, StrictBool | list[StrictInt]],
+    BeforeValidator(_permissions),
+    Field(
+        description="per survey the programids that the user may see; true: all of it, false: nothing of it",
+        examples=[{"ZTF": [1, 2], "PGIR": True}],
+    ),
+]
+Groups = Annotated[
+    list[StrictInt],
+    BeforeValidator(_groups),
+    Field(description="SkyPortal's groups whose filters the user may see and edit", examples=[[41, 42]]),
+]
 
 
 class NewUser(Body):
@@ -55,9 +78,9 @@ class NewUser(Body):
 
     username: Username
     password: Password
-    email: str | None = None
-    permissions: Annotated[Permissions, BeforeValidator(_no_nulls)] = {}
-    groups: Annotated[Groups, BeforeValidator(lambda value: [] if value is None else value)] = []
+    email: Email | None = None
+    permissions: Annotated[Permissions, _or(dict)] = {}
+    groups: Annotated[Groups, _or(list)] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -68,11 +91,11 @@ class NewUser(Body):
 
 
 class Edit(Body):
-    """What changes of a user; what is not named stays."""
+    """What changes of a user; what is not named, or null, stays."""
 
     username: Username | None = Field(None, description="a new name; the user's tokens end")
     password: Password | None = Field(None, description="a new password; the user's tokens end")
-    email: str | None = None
+    email: Email | None = None
     permissions: Permissions | None = None
     groups: Groups | None = None
     revoke_tokens: bool = Field(False, description="end all tokens of the user")
@@ -81,17 +104,4 @@ class Edit(Body):
 class UserPath(Body):
     """Which user."""
 
-    username: str
-
-
-class NewToken(Body):
-    """A personal token to be made."""
-
-    name: Annotated[str, Field(max_length=200)] = Field("", description="what the token is for")
-    expires_in: Annotated[int, Field(ge=1, le=10**9)] | None = Field(None, description="s from now; null: never")
-
-
-class TokenPath(Body):
-    """Which token."""
-
-    token_id: str
+    username: Text

@@ -1,19 +1,14 @@
-"""Accounts: who has which password, and who is behind a token; the admin's password is the one in the settings."""
+"""Accounts: who has which password and which rights; the admin's password is the one in the settings."""
 
 import asyncio
-import secrets
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from contextlib import suppress
+from typing import Any
 
 from kowalski.api.errors import BadRequest, Unauthorized
-from kowalski.api.models.users import Edit, NewToken, NewUser
-from kowalski.api.services.passwords import hash_password, is_old, matches
-from kowalski.api.services.rights import User
+from kowalski.api.models.users import Edit, NewUser
+from kowalski.api.services.passwords import Hasher, is_old
 from kowalski.api.services.throttle import Throttle
-from kowalski.api.services.tokens import Claims, Tokens
+from kowalski.api.services.tokens import Tokens, version_of
 from kowalski.api.shared import Shared
 from kowalski.database.users import Known, Users
 from kowalski.errors import DatabaseError, DatabaseUnavailable
@@ -21,15 +16,12 @@ from kowalski.log import get_logger
 
 log = get_logger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 #: s between tries to reach MongoDB at the start
 RETRY_DELAY = 1.0
 
 
 class Accounts:
-    """Checks passwords in one thread of its own, so that logins never hold up queries; changes accounts."""
+    """Checks passwords and changes accounts; other processes know of a change at once."""
 
     def __init__(self, users: Users, tokens: Tokens, throttle: Throttle, shared: Shared, admin: "Admin"):
         self.users = users
@@ -38,12 +30,12 @@ class Accounts:
         self.shared = shared
         self.admin = admin
         self.ready = False
-        self._thread = ThreadPoolExecutor(1, "bcrypt")
+        self._hasher = Hasher()
         self._nobody = ""  # the hash that stands in for those of unknown users
 
     def close(self) -> None:
-        """End the thread; what it does not do yet is not done."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the thread and the connections; what the thread does not do yet is not done."""
+        self._hasher.close()
         self.users.close()
         self.throttle.logins.close()
 
@@ -52,6 +44,7 @@ class Accounts:
         while not self.ready:
             try:
                 await self.throttle.logins.ensure_indexes()
+                await self.users.ensure_indexes()
                 self._nobody = await self._ensure_admin()
                 self.ready = True
             except DatabaseError as error:
@@ -67,59 +60,59 @@ class Accounts:
         ------
         Unauthorized : it is wrong, or there is no such user
         BadRequest : too many were wrong before
+        TooMany : too many logins are under way
         DatabaseUnavailable : accounts can't be read yet
         """
         if not self.ready:
             raise DatabaseUnavailable("accounts can't be read yet")
-        await self.throttle.require_free(username, address)
-        user = await self.users.get(username)
-        known = str(user.get("password") or "") if user else ""
-        right = await self._aside(matches, password, known or self._nobody)
-        if user is None or not known or not right:
-            await self.throttle.failed(username, address)
-            raise Unauthorized
+        async with self.throttle.turn(username, address):
+            user = await self.users.get(username)
+            known = str(user.get("password") or "") if user else ""
+            right = await self._hasher.matches(password, known or self._nobody)
+            if user is None or not known or not right:
+                await self.throttle.failed(username, address)
+                raise Unauthorized
         await self.throttle.succeeded(username, address)
         if is_old(known):
-            await self.users.rehash(username, known, await self._aside(hash_password, password))
+            hashed = await self._hasher.hash(password)
+            await self.users.change_password(username, known, hashed, revoke=False)
         return self.tokens.issue(username, version_of(user))
 
     # users, by the admin -----------------------------------------------------------------------------------------
 
     async def add(self, user: NewUser) -> None:
         """A new user exists."""
-        fields = {"email": user.email, "permissions": user.permissions, "groups": user.groups}
-        hashed = await self._aside(hash_password, user.password)
-        try:
-            await self.users.add(user.username, {**fields, "password": hashed})
-        except Known as error:
-            raise BadRequest(str(error)) from None
+        hashed = await self._hasher.hash(user.password)
+        rights = {"permissions": user.permissions, "groups": user.groups}
+        await self._add(user.username, {"email": user.email, "password": hashed, **rights})
         self.shared.accounts_changed()
+        log.info("added user %r", user.username)
 
     async def edit(self, username: str, edit: Edit) -> None:
-        """A user has what is given; a new password ends his tokens.
+        """A user has what is given; a new password ends his tokens, the one that he has does not.
 
-        A new name is a new account, with the old one's rights: his tokens end too. There is no moment at which he has none.
+        A new name is a new account with the old one's rights: all of his tokens end. There is no moment at which he has
+        none; where this process or MongoDB stops in between, he has both.
         """
         rename = edit.username is not None and edit.username != username
         if rename and username == self.admin.name:
             raise BadRequest("cannot rename the superuser!")
-        if edit.password is not None and username == self.admin.name:
-            raise BadRequest("the superuser's password is server.admin_password of the settings")
         user = await self.users.get(username)
         if user is None:
             raise BadRequest(f"user {username} not found")
         fields = edit.model_dump(exclude={"username", "password", "revoke_tokens"}, exclude_none=True)
-        if edit.password is not None:
-            fields["password"] = await self._aside(hash_password, edit.password)
+        password = await self._changed(edit.password, user)
+        if password is not None:
+            if username == self.admin.name:
+                raise BadRequest("the superuser's password is server.admin_password of the settings")
+            fields["password"] = password
         if rename and edit.username is not None:
-            try:
-                await self.users.add(edit.username, {**user, **fields})
-            except Known as error:
-                raise BadRequest(str(error)) from None
+            await self._add(edit.username, {**user, **fields})
             await self.users.remove(username)
-        else:
-            await self.users.edit(username, fields, revoke=edit.revoke_tokens or edit.password is not None)
+        elif not await self.users.edit(username, fields, revoke=edit.revoke_tokens or password is not None):
+            raise BadRequest(f"user {username} not found")  # somebody else removed him meanwhile
         self.shared.accounts_changed()
+        log.info("edited user %r%s", username, f", who is now {edit.username!r}" if rename else "")
 
     async def remove(self, username: str) -> None:
         """A user is gone, and his tokens with him."""
@@ -128,6 +121,7 @@ class Accounts:
         if not await self.users.remove(username):
             raise BadRequest(f"user {username} not found")
         self.shared.accounts_changed()
+        log.info("removed user %r", username)
 
     async def show(self, username: str) -> dict[str, Any]:
         """A user, without his password's hash."""
@@ -136,46 +130,44 @@ class Accounts:
             raise BadRequest(f"user {username} not found")
         return {key: value for key, value in user.items() if key != "password"}
 
-    # personal tokens ---------------------------------------------------------------------------------------------
+    async def _add(self, username: str, fields: dict[str, Any]) -> None:
+        try:
+            await self.users.add(username, fields)
+        except Known as error:
+            raise BadRequest(str(error)) from None
 
-    async def add_token(self, user: User, wanted: NewToken) -> dict[str, Any]:
-        """A new personal token of a user, with its text, which is not kept."""
-        stored = await self.users.get(user.name)
-        if stored is None:
-            raise BadRequest("token is invalid")
-        expires = None if wanted.expires_in is None else int(datetime.now(UTC).timestamp()) + wanted.expires_in
-        moment = None if expires is None else datetime.fromtimestamp(expires, UTC)
-        token_id = secrets.token_hex(8)
-        text = self.tokens.write(Claims(user.name, version_of(stored), expires, token_id))
-        return shown(await self.users.add_token(token_id, user.name, wanted.name, moment)) | {"token": text}
-
-    async def remove_token(self, user: User, token_id: str) -> None:
-        """One of a user's personal tokens holds no more."""
-        if not await self.users.remove_token(token_id, user.name):
-            raise BadRequest(f"token {token_id} not found")
-        self.shared.accounts_changed()
-
-    async def tokens_of(self, user: User) -> list[dict[str, Any]]:
-        """A user's personal tokens, without their texts."""
-        return [shown(token) for token in await self.users.tokens_of(user.name)]
+    async def _changed(self, password: str | None, user: dict[str, Any]) -> str | None:
+        """The hash of a new password; None where there is none or it is the one that the user has."""
+        known = str(user.get("password") or "")
+        if password is None or (not is_old(known) and await self._hasher.matches(password, known)):
+            return None
+        return await self._hasher.hash(password)
 
     # the admin ---------------------------------------------------------------------------------------------------
 
     async def _ensure_admin(self) -> str:
+        """The hash of the admin's password, which is the one of the settings.
+
+        Another password there than before ends his tokens, as for any user. A hash of version 3 tells nothing: its
+        settings counted only when the account was made.
+        """
         user = await self.users.get(self.admin.name)
         known = str(user.get("password") or "") if user else ""
-        if known and not is_old(known):
-            unchanged = await self._aside(matches, self.admin.password, known)
-            if unchanged:
-                return known
-        hashed = await self._aside(hash_password, self.admin.password)
-        await self.users.put(self.admin.name, hashed, self.admin.email)
+        right = await self._hasher.matches(self.admin.password, known)
+        if right and not is_old(known):
+            return known
+        hashed = await self._hasher.hash(self.admin.password)
+        if user is None:
+            fields = {"email": self.admin.email, "password": hashed, "permissions": {}, "groups": []}
+            with suppress(Known):
+                await self.users.add(self.admin.name, fields, token_version=0)
+                log.info("made the admin's account")
+        else:
+            revoke = not right and not is_old(known)
+            if await self.users.change_password(self.admin.name, user.get("password"), hashed, revoke):
+                log.info("renewed the admin's account%s", ", whose tokens end" if revoke else "")
         self.shared.accounts_changed()
-        log.info("%s the admin's account", "renewed" if known else "made")
-        return hashed
-
-    async def _aside(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments, **named))
+        return await self._ensure_admin()  # another process may have been faster
 
 
 class Admin:
@@ -183,14 +175,3 @@ class Admin:
 
     def __init__(self, name: str, password: str, email: str):
         self.name, self.password, self.email = name, password, email
-
-
-def version_of(user: dict[str, Any]) -> int:
-    """The version that a user's tokens must have; users of version 3 have none, which counts as 0."""
-    version = user.get("token_version")
-    return version if isinstance(version, int) else 0
-
-
-def shown(token: dict[str, Any]) -> dict[str, Any]:
-    """A personal token as its owner sees it."""
-    return {"id": token["_id"], **{key: token[key] for key in ("name", "created_at", "expires_at")}}

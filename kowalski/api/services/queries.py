@@ -18,12 +18,12 @@ from kowalski.api.models.queries import (
     Options,
     Question,
 )
-from kowalski.api.services.cones import Cones
+from kowalski.api.services.cones import Cones, Found
 from kowalski.api.services.reads import Reads
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Queries, Reading
 
-Data = AsyncIterator[dict[str, Any]] | dict[str, Any] | list[str] | int | None
+Data = AsyncIterator[dict[str, Any]] | Found | dict[str, Any] | list[str] | int | None
 
 
 class QueryService:

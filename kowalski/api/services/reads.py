@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-from kowalski.api.models.positions import Position
 from kowalski.api.services import guard
-from kowalski.api.services.guard import both, through
+from kowalski.api.services.guard import through
 from kowalski.api.services.rights import User
-from kowalski.database.queries import POSITION, Document, Queries, Reading
+from kowalski.database.queries import Document, Queries, Reading
 
 #: how the API's own short looks are read
 PLAIN = Reading(max_time_ms=30_000, comment="kowalski")
@@ -53,19 +52,13 @@ class Reads:
         found = await anext(self.queries.aggregate(catalog, pipeline, reading, True), None)
         return int(found["n"]) if found else 0
 
-    async def within(
-        self, catalog: str, centre: Position, radius: float, condition: Document, reading: Reading
-    ) -> list[Document]:
-        """The documents within a radius (rad) of a position (ra, dec in deg), in no order of their own."""
-        cone = {"$geoWithin": {"$centerSphere": [_lonlat(centre), radius]}}
-        return [row async for row in self.find(catalog, both({POSITION: cone}, condition), reading)]
-
-    async def nearest(
-        self, catalog: str, centre: Position, ring: tuple[float, float], condition: Document, reading: Reading
-    ) -> list[Document]:
-        """The documents whose distance to a position (deg) lies in a ring (rad), nearest first; needs a 2dsphere index."""
-        near = {"$nearSphere": _lonlat(centre), "$minDistance": ring[0], "$maxDistance": ring[1]}
-        return [row async for row in self.find(catalog, both({POSITION: near}, condition), reading)]
+    def united(self, catalog: str, pipelines: list[guard.Pipeline], reading: Reading) -> AsyncIterator[Document]:
+        """What the API's own pipelines make of a collection, one after the other; parts that users wrote are checked before."""
+        self.user.require_open(catalog)
+        window = self.user.window(catalog)
+        first, *others = [guard.behind(window, pipeline) for pipeline in pipelines]
+        joined = [{"$unionWith": {"coll": catalog, "pipeline": other}} for other in others]
+        return self.queries.aggregate(catalog, [*first, *joined], reading, True)
 
     async def estimated_count(self, catalog: str, reading: Reading) -> int:
         """How many documents a collection has: by its metadata, and exactly where some are hidden."""
@@ -109,10 +102,6 @@ class Reads:
     def _check(self, catalog: str, condition: Document, reading: Reading) -> None:
         self.user.require_open(catalog)
         guard.check(condition, reading.projection, reading.sort, reading.hint)
-
-
-def _lonlat(centre: Position) -> list[float]:
-    return [centre[0] - 180.0, centre[1]]
 
 
 def _as_stages(condition: Document, reading: Reading) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Tokens: signed claims that say who asks (JSON Web Tokens, RFC 7519)."""
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,6 +14,8 @@ from kowalski.api.errors import BadRequest
 
 #: tokens whose signature was found right and is not checked again (a sixth of a small query's time)
 REMEMBERED = 1024
+#: the version of a user whose version is no number, so that no token of before holds
+NO_VERSION = -1
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,16 @@ class Tokens:
         """What a token with our signature says."""
         try:
             said = jwt.decode(token, self.secret, algorithms=[self.algorithm], options={"verify_exp": False})
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, UnicodeError, RecursionError):  # half a character, or a head of brackets
             raise BadRequest("token is invalid") from None
         values = [said.get("user_id"), said.get("version", 0), said.get("exp"), said.get("jti")]
         types = (str, int, int | float | None, str | None)
         if not all(isinstance(value, kind) for value, kind in zip(values, types, strict=True)):
             raise BadRequest("token is invalid")
         return Claims(*values)
+
+
+def version_of(user: Mapping[str, Any]) -> int:
+    """The version that a user's tokens must have; users of version 3 have none, which counts as 0."""
+    version = user.get("token_version") or 0  # set by hand it may be 1.0
+    return int(version) if isinstance(version, int | float) and math.isfinite(version) else NO_VERSION

@@ -1,0 +1,39 @@
+"""Users' filters."""
+
+from aiohttp import web
+
+from kowalski.api.answers import success
+from kowalski.api.models.filters import Change, FilterPath, NewVersion, Trial
+from kowalski.api.state import SERVICES, USER
+
+
+async def post(request: web.Request, wanted: NewVersion) -> web.StreamResponse:
+    """Add a filter, or a new version of one, which becomes the active one; it is tried on the newest alert first."""
+    message, version = await request.app[SERVICES].filters.post(wanted, request[USER])
+    return await success(request, message, version)
+
+
+async def patch(request: web.Request, change: Change) -> web.StreamResponse:
+    """Change what goes with a filter, or which of its versions is active."""
+    changed = await request.app[SERVICES].filters.patch(change, request[USER])
+    return await success(request, f"Updated filter id {change.filter_id}", changed)
+
+
+async def get(request: web.Request, path: FilterPath) -> web.StreamResponse:
+    """A filter with all its versions."""
+    found = await request.app[SERVICES].filters.get(path.filter_id, request[USER])
+    return await success(request, f"Retrieved filter id {path.filter_id}", found)
+
+
+async def remove(request: web.Request, path: FilterPath) -> web.StreamResponse:
+    """Remove a filter."""
+    await request.app[SERVICES].filters.remove(path.filter_id, request[USER])
+    return await success(request, f"Removed filter id {path.filter_id}")
+
+
+async def test(request: web.Request, path: FilterPath, trial: Trial) -> web.StreamResponse:
+    """Run a version of a filter over stored alerts: each is seen as it was known at its time."""
+    services, user = request.app[SERVICES], request[USER]
+    async with services.limits.slot(user):
+        found = await services.filters.test(path.filter_id, trial, user)
+        return await success(request, "filter test successful", found)

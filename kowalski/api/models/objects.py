@@ -1,0 +1,66 @@
+"""The arguments of a request for an object, and what is said of one."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from kowalski.api.models.cutouts import SurveyName
+from kowalski.api.models.fields import Body
+
+
+class ObjectPath(Body):
+    """Which object."""
+
+    survey: SurveyName
+    object_id: str = Field(min_length=1, max_length=200, examples=["ZTF20aajcbhr"])
+
+
+class Point(BaseModel, extra="allow"):
+    """One point of a light curve; more fields as the survey's packets have them."""
+
+    kind: str = Field(description="detection, limit (an upper limit), or forced (forced photometry)")
+    jd: float
+    mjd: float
+    band: str | None = Field(description="SkyPortal's name of the band")
+    magpsf: float | None = Field(None, description="mag, of detections")
+    sigmapsf: float | None = None
+    diffmaglim: float | None = Field(None, description="5 sigma limit, mag")
+
+
+class AstronomicalObject(BaseModel):
+    """An object as far as the user may see it.
+
+    Attributes
+    ----------
+    alerts : candid and jd of each of its alerts, oldest first
+    light_curve : detections of all alerts and of their histories, each once; upper limits; forced photometry; by jd
+    peak : the brightest positive detection
+    """
+
+    survey: str
+    object_id: str = Field(alias="objectId")
+    ra: float | None
+    dec: float | None
+    coordinates: dict[str, Any] | None
+    alerts: list[dict[str, Any]]
+    latest_alert: dict[str, Any] | None
+    light_curve: list[Point]
+    first_detection: Point | None
+    last_detection: Point | None
+    peak: Point | None
+    cross_matches: dict[str, Any]
+    classifications: dict[str, Any] = Field(description="scores of the latest alert; labels by candid")
+
+
+class SurveyInfo(BaseModel):
+    """A survey as far as the user may see it."""
+
+    name: str
+    collections: dict[str, str]
+    cutouts: list[str]
+    bands: dict[int, str | None]
+    instrument: str
+    programids: bool | list[int] = Field(description="what the user sees: programids, or all or nothing")
+    alerts: int = Field(description="how many alerts the user sees, about")
+    first_jd: float | None
+    last_jd: float | None

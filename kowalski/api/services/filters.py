@@ -1,0 +1,210 @@
+"""Users' filters: versions, what goes with them, and who may change them."""
+
+import secrets
+import string
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import json_util
+
+from kowalski.alerts.survey import Survey, known_surveys
+from kowalski.api.errors import BadRequest
+from kowalski.api.models.filters import AUTOSAVE_KEYS, FOLLOWUP_KEYS, Change, NewVersion, Trial
+from kowalski.api.services.filter_trials import FilterTrials, NoAlerts
+from kowalski.api.services.rights import User
+from kowalski.database.filter_store import Document, FilterStore
+from kowalski.errors import FilterError
+from kowalski.filters.compile import parse_pipeline
+
+
+class FilterService:
+    """Changes filters on behalf of users: the admin all, others those of their groups, which alone exist for them."""
+
+    def __init__(self, store: FilterStore, trials: FilterTrials):
+        self.store = store
+        self.trials = trials
+
+    async def get(self, filter_id: int, user: User) -> Document:
+        """A filter as stored.
+
+        Raises
+        ------
+        BadRequest : there is none, or it is of a group that the user does not belong to
+        """
+        found = await self.store.get(filter_id)
+        if found is None or not _is_his(found, user):
+            raise BadRequest(f"Filter id {filter_id} not found")
+        return found
+
+    async def post(self, wanted: NewVersion, user: User) -> tuple[str, Document]:
+        """A new filter, or a new version of one, tried on the newest alert: what to say, and the version.
+
+        A pipeline that is the active version's already makes no new one.
+        """
+        survey = _survey_of(wanted.catalog)
+        if not _is_his(wanted.model_dump(), user):
+            raise BadRequest(f"you are not in group {wanted.group_id}")
+        _require_rights(wanted.permissions, survey, user)
+        number = wanted.filter_id
+        stages = _parsed(wanted.pipeline, "")
+        said = await self._tried(stages, survey, tuple(wanted.permissions), f"pipeline test for filter id {number}")
+        fields = await self._extras(
+            wanted, number, survey, tuple(wanted.permissions), "Cannot test {what} pipeline: {why}"
+        )
+        version: Document = {"fid": _new_fid(), "pipeline": json_util.dumps(stages), "created_at": datetime.now(UTC)}
+        given = {name: fields[name] for name in fields if name in wanted.model_fields_set}
+        if await self.store.add({**fields, "filter_id": number, "group_id": wanted.group_id, "catalog": wanted.catalog, "active_fid": version["fid"], "fv": [version]}):  # fmt: skip
+            return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number, version["fid"])
+        stored = await self.get(number, user)
+        if stored["group_id"] != wanted.group_id:
+            raise BadRequest(f"Filter id {number} is of group {stored['group_id']}, not of {wanted.group_id}")
+        if stored["catalog"] != wanted.catalog:
+            raise BadRequest(f"Filter id {number} is of {stored['catalog']}, not of {wanted.catalog}")
+        active = next((each for each in stored["fv"] if each["fid"] == stored["active_fid"]), None)
+        if active is not None and active["pipeline"] == version["pipeline"]:
+            await self.store.change(number, given)
+            return f"{said}\nfilter version {active['fid']} is the same", _shown(active, number, active["fid"])
+        pushed = await self.store.push(number, wanted.group_id, version, given)
+        if pushed is None:
+            raise BadRequest(f"Filter id {number} not found")
+        return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number, version["fid"])
+
+    async def patch(self, change: Change, user: User) -> Document:
+        """The filter after a change."""
+        stored = await self.get(change.filter_id, user)
+        survey = _survey_of(stored["catalog"])
+        permissions = tuple(stored.get("permissions") or ())
+        _require_rights(list(permissions), survey, user)
+        number = change.filter_id
+        changes = await self._extras(change, number, survey, permissions, f"Cannot update filter id {number}: {{what}} {{why}}", stored)  # fmt: skip
+        if change.active_fid is not None:
+            changes["active_fid"] = change.active_fid
+        changed = await self.store.change(number, changes)
+        if changed is None:
+            raise BadRequest(
+                f"ValueError: Cannot set active_fid to {change.active_fid}: filter version fid not in filter.fv"
+            )
+        return changed
+
+    async def remove(self, filter_id: int, user: User) -> None:
+        """A filter is gone."""
+        await self.get(filter_id, user)
+        await self.store.remove(filter_id)
+
+    async def test(self, filter_id: int, trial: Trial, user: User) -> Any:
+        """What a version of a filter lets through, one by one."""
+        stored = await self.get(filter_id, user)
+        versions = stored.get("fv") or []
+        if not versions:
+            raise BadRequest(f"Filter id {filter_id} has no versions")
+        fid = trial.filter_version or versions[-1]["fid"]
+        version = next((each for each in versions if each["fid"] == fid), None)
+        if version is None:
+            raise BadRequest(f"Filter version {fid} not found")
+        stages = _parsed(version["pipeline"], "failure: ")
+        return self.trials.over(
+            _survey_of(stored["catalog"]), stages, tuple(stored.get("permissions") or ()), trial, user
+        )
+
+    # what goes with a filter -------------------------------------------------------------------------------------
+
+    async def _extras(
+        self, wanted: NewVersion | Change, number: int, survey: Survey, permissions: tuple[int, ...], text: str,
+        stored: Document | None = None,
+    ) -> Document:  # fmt: skip
+        """The fields beside the pipeline, as they are stored: checked, their own pipelines tried and as texts."""
+        names = ("active", "update_annotations", "permissions")
+        fields = {name: value for name in names if (value := getattr(wanted, name, None)) is not None}
+        if isinstance(wanted.autosave, dict):
+            fields["autosave"] = await self._with_pipeline("autosave", wanted.autosave, AUTOSAVE_KEYS, survey, permissions, text)  # fmt: skip
+        elif wanted.autosave is not None:
+            fields["autosave"] = wanted.autosave
+        if wanted.auto_followup is not None:
+            fields["auto_followup"] = await self._followup(wanted.auto_followup, number, survey, permissions, text)
+        autosave = fields.get("autosave", (stored or {}).get("autosave"))
+        if fields.get("auto_followup") and not _is_on(autosave):
+            raise BadRequest("Cannot setup auto_followup without autosave enabled")
+        return fields
+
+    async def _followup(
+        self, followup: Document, number: int, survey: Survey, permissions: tuple[int, ...], text: str
+    ) -> Document:
+        if not followup:
+            return {}
+        if "pipeline" not in followup:
+            raise BadRequest("Cannot test auto_followup pipeline: no pipeline specified")
+        order = followup.get("priority_order")
+        if order not in (None, "asc", "desc"):
+            raise BadRequest(f"Invalid priority_order specified for auto_followup: {order}")
+        allocation = followup.get("allocation_id")
+        if order is not None and isinstance(allocation, int):
+            others = await self.store.of_allocation(allocation, but=number)
+            if any(each["auto_followup"].get("priority_order") not in (None, order) for each in others):
+                raise BadRequest(
+                    "Cannot add new filter with auto_followup: existing filters with the same allocation have "
+                    "priority_order set to a different value, which is unexpected"
+                )
+        return await self._with_pipeline("auto_followup", followup, FOLLOWUP_KEYS, survey, permissions, text)
+
+    async def _with_pipeline(
+        self, what: str, value: Document, keys: frozenset[str], survey: Survey, permissions: tuple[int, ...], text: str
+    ) -> Document:
+        """Autosave or follow-up with its pipeline tried and as extended JSON."""
+        if not keys >= value.keys():
+            why = "contains invalid keys" if "Cannot update" in text else "invalid keys"
+            raise BadRequest(text.format(what=what, why=why))
+        if not value.get("pipeline"):
+            return value
+        try:
+            stages = _parsed(value["pipeline"], "")
+            await self.trials.on_newest(survey, stages, permissions)
+        except (BadRequest, NoAlerts) as error:
+            why = f"pipeline is invalid: {error}" if "Cannot update" in text else str(error)
+            raise BadRequest(text.format(what=what, why=why)) from None
+        return {**value, "pipeline": json_util.dumps(stages)}
+
+    async def _tried(self, stages: list[Document], survey: Survey, permissions: tuple[int, ...], what: str) -> str:
+        """What to say of a pipeline that was tried on the newest alert."""
+        try:
+            await self.trials.on_newest(survey, stages, permissions)
+        except NoAlerts as error:
+            return f"{what}: not run, {error}"
+        return f"{what} successful"
+
+
+def _is_his(document: Document, user: User) -> bool:
+    return user.is_admin or document["group_id"] in user.groups
+
+
+def _is_on(autosave: Any) -> bool:
+    return bool(autosave.get("active", True)) if isinstance(autosave, dict) else bool(autosave)
+
+
+def _require_rights(permissions: list[int], survey: Survey, user: User) -> None:
+    """Raise `BadRequest` where a filter would see what its user may not."""
+    seen = user.sees(survey.name)
+    beyond = [] if seen is True else sorted(set(permissions) - (seen or frozenset()))
+    if beyond:
+        raise BadRequest(f"permissions: you may not see {survey.name} programids {', '.join(map(str, beyond))}")
+
+
+def _survey_of(catalog: str) -> Survey:
+    surveys = {survey.alerts: survey for survey in known_surveys()}
+    if catalog not in surveys:
+        raise BadRequest(f"catalog {catalog} not in ({', '.join(surveys)})")
+    return surveys[catalog]
+
+
+def _parsed(pipeline: Any, prefix: str) -> list[Document]:
+    try:
+        return parse_pipeline(pipeline)
+    except FilterError as error:
+        raise BadRequest(f"{prefix}{error}") from None
+
+
+def _new_fid() -> str:
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
+
+
+def _shown(version: Document, filter_id: int, active_fid: str) -> Document:
+    return {**version, "filter_id": filter_id, "active_fid": active_fid}

@@ -1,0 +1,122 @@
+"""Objects as an astronomer thinks of them, and surveys, as far as a user sees them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kowalski.alerts.survey import Survey, known_surveys
+from kowalski.api.errors import BadRequest
+from kowalski.api.models.cutouts import find_survey
+from kowalski.api.services.reads import PLAIN, Reads
+
+MJD_ZERO = 2_400_000.5
+#: fields of a candidate that stand in its point of the light curve
+MEASURED = (
+    "candid", "pid", "fid", "programid", "ra", "dec", "magpsf", "sigmapsf", "magap", "sigmagap", "diffmaglim", "isdiffpos", "rb", "drb",
+)  # fmt: skip
+#: what a point says of the packet that brought it
+PROVENANCE = ("first_jd", "alert_jd", "alert_candid")
+POSITIVE = ("t", "1", "y", "true", 1, 1.0, True)
+
+Point = dict[str, Any]
+
+
+async def read_object(name: str, object_id: str, reads: Reads) -> dict[str, Any]:
+    """An object with its merged light curve, latest alert, matches and classifications.
+
+    Raises
+    ------
+    BadRequest : there is none that this user sees
+    """
+    survey = find_survey(name)
+    without = dict.fromkeys(survey.cutouts.values(), 0) | {"_id": 0, "kafka": 0}
+    own = replace(PLAIN, projection=without, sort=[("candidate.jd", 1)])
+    alerts = [row async for row in reads.find(survey.alerts, {survey.object_id: object_id}, own)]
+    aux = await reads.find_one(survey.aux, {"_id": object_id}, PLAIN)
+    if aux is None and not alerts:
+        raise BadRequest(f"{name.lower()} object {object_id} not found")
+    aux, latest = aux or {}, alerts[-1] if alerts else {}
+    labels = reads.find(survey.classifications, {"_id": {"$in": [alert["candid"] for alert in alerts]}}, PLAIN)
+    light_curve = merge_light_curve(alerts, aux, survey)
+    detections = [point for point in light_curve if point["kind"] == "detection"]
+    bright = [point for point in detections if point.get("isdiffpos") in POSITIVE and point.get("magpsf") is not None]
+    where = latest.get("candidate") or next(iter(reversed(detections)), {})
+    return {
+        "survey": survey.name,
+        "objectId": object_id,
+        "ra": where.get("ra"),
+        "dec": where.get("dec"),
+        "coordinates": latest.get("coordinates"),
+        "alerts": [{"candid": alert["candid"], "jd": alert["candidate"]["jd"]} for alert in alerts],
+        "latest_alert": latest or None,
+        "light_curve": light_curve,
+        "first_detection": detections[0] if detections else None,
+        "last_detection": detections[-1] if detections else None,
+        "peak": min(bright, key=lambda point: point["magpsf"], default=None),
+        "cross_matches": aux.get("cross_matches") or {},
+        "classifications": {
+            "scores": latest.get("classifications") or {},
+            "labels": {str(row.pop("_id")): row async for row in labels},
+        },
+    }
+
+
+def merge_light_curve(alerts: Iterable[Mapping[str, Any]], aux: Mapping[str, Any], survey: Survey) -> list[Point]:
+    """Detections of alerts and of their histories, each candid once, upper limits and forced points, by jd."""
+    points = [*_of_candidates(alerts, survey), *_of_histories(aux, survey)]
+    seen: set[Any] = set()
+    merged = []
+    for point in points:
+        candid = point.get("candid") if point["kind"] == "detection" else None
+        if candid is None or candid not in seen:
+            merged.append(point)
+            seen.add(candid)
+    return sorted(merged, key=lambda point: (point["jd"], point["kind"]))
+
+
+def _of_candidates(alerts: Iterable[Mapping[str, Any]], survey: Survey) -> Iterator[Point]:
+    for alert in alerts:
+        candidate = alert["candidate"]
+        measured = {key: candidate[key] for key in MEASURED if candidate.get(key) is not None}
+        yield _point("detection", candidate["jd"], measured | {"candid": alert["candid"]}, survey)
+
+
+def _of_histories(aux: Mapping[str, Any], survey: Survey) -> Iterator[Point]:
+    for history in survey.histories:
+        for stored in aux.get(history.field) or ():
+            said = {key: value for key, value in stored.items() if key not in (*PROVENANCE, "jd")}
+            kind = "forced" if history.brightest_wins else ("limit" if stored.get("magpsf") is None else "detection")
+            yield _point(kind, stored["jd"], said, survey)
+
+
+def _point(kind: str, jd: float, said: Mapping[str, Any], survey: Survey) -> Point:
+    band = survey.bands.get(said.get(survey.band_field, -1))
+    return {"kind": kind, "jd": jd, "mjd": jd - MJD_ZERO, "band": band, **said}
+
+
+async def read_surveys(reads: Reads) -> list[dict[str, Any]]:
+    """All surveys with what a user sees of them."""
+    return [await _read_survey(survey, reads) for survey in known_surveys()]
+
+
+async def _read_survey(survey: Survey, reads: Reads) -> dict[str, Any]:
+    seen = reads.user.sees(survey.name)
+    first, last = [await _jd(survey, reads, order) for order in (1, -1)]
+    return {
+        "name": survey.name,
+        "collections": {"alerts": survey.alerts, "objects": survey.aux, "classifications": survey.classifications},
+        "cutouts": list(survey.cutouts),
+        "bands": {str(fid): band for fid, band in survey.bands.items()},
+        "instrument": survey.instrument,
+        "programids": seen if isinstance(seen, bool) else sorted(seen),
+        "alerts": await reads.estimated_count(survey.alerts, PLAIN),
+        "first_jd": first,
+        "last_jd": last,
+    }
+
+
+async def _jd(survey: Survey, reads: Reads, order: int) -> float | None:
+    """The jd of the first or last visible alert."""
+    reading = replace(PLAIN, projection={"_id": 0, "candidate.jd": 1}, sort=[("candidate.jd", order)])
+    found = await reads.find_one(survey.alerts, {}, reading)
+    return float(found["candidate"]["jd"]) if found else None

@@ -1,0 +1,271 @@
+"""Filters over the API: versions, what goes with them, who may change them, and trials on real alerts."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from api_harness import ADMIN, PASSWORD, Api, start_api
+from bson import json_util
+from packets import real_packets
+from penquins import Kowalski
+
+from kowalski.alerts.document import Alert, arrival, read_batch
+from kowalski.alerts.lightcurve import merged
+from kowalski.alerts.survey import get_survey
+from kowalski.database.client import MongoDatabase, connect
+from kowalski.settings import Database
+
+ZTF = get_survey("ZTF")
+MATCH = {"$match": {"candidate.drb": {"$gt": 0.5}}}
+PROJECT = {"$project": {"annotations": {"points": {"$size": "$prv_candidates"}, "magpsf": "$candidate.magpsf"}}}
+POST = {"filter_id": 1, "group_id": 1, "catalog": "ZTF_alerts", "permissions": [1, 2], "pipeline": [MATCH, PROJECT]}
+
+
+class Room:
+    """An API of which a test may change the filters."""
+
+    def __init__(self, api: Api, database: MongoDatabase):
+        self.api, self.database = api, database
+        self.tokens = {ADMIN: api.token}
+
+    def call(self, method: str, path: str, body: Any = None, who: str = ADMIN) -> requests.Response:
+        headers = {"Authorization": self.tokens[who]}
+        return requests.request(method, self.api.url + path, json=body, headers=headers, timeout=60)
+
+    def good(self, method: str, path: str, body: Any = None, who: str = ADMIN) -> dict[str, Any]:
+        answer = self.call(method, path, body, who)
+        assert answer.status_code == 200, answer.text
+        content: dict[str, Any] = json_util.loads(answer.text)
+        assert content["status"] == "success"
+        return content
+
+    def refused(self, method: str, path: str, body: Any = None, who: str = ADMIN) -> str:
+        answer = self.call(method, path, body, who)
+        assert (answer.status_code, answer.json()["status"]) == (400, "error"), answer.text
+        return str(answer.json()["message"])
+
+
+@pytest.fixture(scope="module")
+def running(fresh_database: Callable[[], Database], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    settings = fresh_database()
+    database = connect(settings)
+    api = start_api(tmp_path_factory.mktemp("filters"), settings, processes=2)
+    try:
+        api.wait_ready()
+        api.token = api.log_in().json()["token"]
+        room = Room(api, database)
+        for name, fields in {"member": {"groups": [1], "permissions": {"ZTF": [1, 2]}}, "public": {"groups": [1]}, "other": {"groups": [2]}}.items():  # fmt: skip
+            room.good("POST", "/api/users", {"username": name, "password": "x", **fields})
+            room.tokens[name] = api.log_in(name, "x").json()["token"]
+        yield room
+    finally:
+        api.stop()
+        database.client.close()
+
+
+@pytest.fixture
+def room(running: Room) -> Room:
+    """Without filters and alerts."""
+    for name in ("filters", "ZTF_alerts", "ZTF_alerts_aux"):
+        running.database[name].delete_many({})
+    return running
+
+
+@pytest.fixture
+def alerts(room: Room, test_data: Path) -> list[Alert]:
+    """The real alerts with their objects."""
+    found, _ = read_batch(real_packets(test_data), ZTF)
+    room.database["ZTF_alerts"].insert_many([dict(alert.document) for alert in found])
+    for object_id in {alert.object_id for alert in found}:
+        own = [arrival(alert, ZTF) for alert in found if alert.object_id == object_id]
+        room.database["ZTF_alerts_aux"].insert_one({"_id": object_id, **merged({}, own, ZTF), "cross_matches": {}})
+    return found
+
+
+def test_versions(room: Room, alerts: list[Alert]) -> None:
+    first = room.good("POST", "/api/filters", POST)
+    assert (
+        first["message"]
+        == f"pipeline test for filter id 1 successful\nsaved new filter version: {first['data']['fid']}"
+    )
+    assert first["data"].keys() == {"fid", "pipeline", "created_at", "filter_id", "active_fid"}
+    assert json_util.loads(first["data"]["pipeline"]) == POST["pipeline"]
+    stored = room.good("GET", "/api/filters/1")
+    assert stored["message"] == "Retrieved filter id 1"
+    assert {"_id", "created_at", "last_modified"} <= stored["data"].keys()
+    assert {key: stored["data"][key] for key in ("active", "autosave", "auto_followup", "update_annotations", "permissions")} == {
+        "active": True, "autosave": False, "auto_followup": {}, "update_annotations": False, "permissions": [1, 2],
+    }  # fmt: skip
+    again = room.good("POST", "/api/filters", POST)
+    assert again["data"]["fid"] == first["data"]["fid"], "the same pipeline makes no new version"
+    second = room.good("POST", "/api/filters", POST | {"pipeline": json_util.dumps([MATCH])})["data"]
+    document = room.good("GET", "/api/filters/1")["data"]
+    assert [version["fid"] for version in document["fv"]] == [first["data"]["fid"], second["fid"]]
+    assert document["active_fid"] == second["fid"] == second["active_fid"]
+    back = room.good("PATCH", "/api/filters", {"filter_id": 1, "active_fid": first["data"]["fid"], "active": False})
+    assert back["message"] == "Updated filter id 1"
+    assert (back["data"]["active_fid"], back["data"]["active"]) == (first["data"]["fid"], False)
+    assert back["data"]["last_modified"] > document["last_modified"]
+    assert room.good("DELETE", "/api/filters/1")["message"] == "Removed filter id 1"
+    assert room.refused("DELETE", "/api/filters/1") == "Filter id 1 not found"
+    assert room.refused("GET", "/api/filters/1") == "Filter id 1 not found"
+
+
+def test_as_penquins_does(room: Room, alerts: list[Alert]) -> None:
+    client = Kowalski(username=ADMIN, password=PASSWORD, protocol="http", host="127.0.0.1", port=room.api.port)
+    made = client.api("post", "api/filters", POST)
+    assert made["status"] == "success"
+    assert client.api("get", "api/filters/1")["data"]["active_fid"] == made["data"]["fid"]
+    changed = client.api("patch", "api/filters", {"filter_id": 1, "active": False, "active_fid": made["data"]["fid"]})
+    assert changed["data"]["active"] is False
+    assert client.api("delete", "api/filters/1")["message"] == "Removed filter id 1"
+
+
+def test_many_versions_at_once(room: Room) -> None:
+    pipelines = [[{"$match": {"candidate.drb": {"$gt": number / 100}}}] for number in range(20)]
+    with ThreadPoolExecutor(10) as pool:
+        made = list(
+            pool.map(
+                lambda each: room.good("POST", "/api/filters", POST | {"pipeline": each})["data"]["fid"], pipelines
+            )
+        )
+    document = room.good("GET", "/api/filters/1")["data"]
+    assert {version["fid"] for version in document["fv"]} == set(made)
+    assert len(made) == len(set(made)) == 20
+    assert document["active_fid"] == document["fv"][-1]["fid"]
+    assert room.database["filters"].count_documents({}) == 1
+
+
+def test_without_alerts(room: Room) -> None:
+    said = room.good("POST", "/api/filters", POST)["message"]
+    assert said.startswith("pipeline test for filter id 1: not run, no alerts in ZTF_alerts")
+    refusal = room.refused("PATCH", "/api/filters", {"filter_id": 1, "autosave": {"active": True, "pipeline": [MATCH]}})
+    assert refusal.startswith("Cannot update filter id 1: autosave pipeline is invalid: no alerts")
+
+
+AUTOSAVE = {"active": True, "comment": "c", "pipeline": [MATCH], "ignore_group_ids": [], "saver_id": 1}
+FOLLOWUP = {"active": True, "pipeline": [MATCH], "allocation_id": 7, "priority_order": "asc", "payload": {"a.b": 1}}
+
+
+def test_autosave_and_followup(room: Room, alerts: list[Alert]) -> None:
+    room.good("POST", "/api/filters", POST | {"autosave": AUTOSAVE, "auto_followup": FOLLOWUP})
+    stored = room.good("GET", "/api/filters/1")["data"]
+    assert json_util.loads(stored["autosave"]["pipeline"]) == [MATCH]
+    assert json_util.loads(stored["auto_followup"]["pipeline"]) == [MATCH]
+    room.good("POST", "/api/filters", POST | {"pipeline": [MATCH]})
+    assert room.good("GET", "/api/filters/1")["data"]["autosave"] == stored["autosave"], "what is not named stays"
+    changed = room.good(
+        "PATCH",
+        "/api/filters",
+        {"filter_id": 1, "autosave": None, "auto_followup": FOLLOWUP | {"priority_order": "desc"}},
+    )
+    assert changed["data"]["autosave"] == stored["autosave"]
+    assert changed["data"]["auto_followup"]["priority_order"] == "desc"
+    refusal = room.refused("POST", "/api/filters", POST | {"filter_id": 2, "autosave": True, "auto_followup": FOLLOWUP})
+    assert refusal.startswith("Cannot add new filter with auto_followup: existing filters with the same allocation")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pipeline": []}, "pipeline must contain at least one stage"),
+        ({"pipeline": [{"$lookup": {"from": "users", "as": "x"}}]}, "pipeline uses forbidden stages: $lookup"),
+        ({"pipeline": [{"$facet": {"a": [{"$out": "x"}]}}]}, "pipeline uses forbidden stages: $out"),
+        ({"pipeline": [{"$match": {"$where": "1"}}]}, "pipeline uses forbidden operators: $where"),
+        ({"pipeline": [{"$project": {"x": {"$divide": [1, 0]}}}]}, "can't $divide by zero"),
+        ({"pipeline": "nonsense"}, "pipeline is not valid extended JSON"),
+        ({"catalog": "users"}, "catalog users not in ("),
+        ({"filter_id": 0}, "filter_id"),
+        ({"autosave": {"priority": 1}}, "Cannot test autosave pipeline: invalid keys"),
+        ({"autosave": {"pipeline": [{"$merge": "x"}]}}, "Cannot test autosave pipeline: pipeline uses forbidden stages: $merge"),
+        ({"autosave": True, "auto_followup": FOLLOWUP | {"priority": 1}}, "Cannot test auto_followup pipeline: invalid keys"),
+        ({"autosave": True, "auto_followup": {"allocation_id": 1}}, "Cannot test auto_followup pipeline: no pipeline specified"),
+        ({"autosave": True, "auto_followup": {"pipeline": [MATCH], "priority_order": "up"}}, "Invalid priority_order specified for auto_followup: up"),
+        ({"auto_followup": FOLLOWUP}, "Cannot setup auto_followup without autosave enabled"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(room: Room, alerts: list[Alert], change: dict[str, Any], message: str) -> None:
+    assert message in room.refused("POST", "/api/filters", POST | change)
+    assert room.database["filters"].count_documents({}) == 0
+
+
+def test_wrong_changes_are_named(room: Room, alerts: list[Alert]) -> None:
+    room.good("POST", "/api/filters", POST)
+    refused = {
+        "Cannot update filter id 1: autosave contains invalid keys": {"autosave": {"x": 1}},
+        "ValueError: Cannot set active_fid to abcdef: filter version fid not in filter.fv": {"active_fid": "abcdef"},
+        "Cannot setup auto_followup without autosave enabled": {"auto_followup": FOLLOWUP},
+    }
+    for message, change in refused.items():
+        assert room.refused("PATCH", "/api/filters", {"filter_id": 1, **change}) == message
+    assert "group 1, not of 2" in room.refused("POST", "/api/filters", POST | {"group_id": 2})
+    assert room.refused("PATCH", "/api/filters", {"filter_id": 9}) == "Filter id 9 not found"
+
+
+def test_filters_belong_to_groups(room: Room, alerts: list[Alert]) -> None:
+    room.good("POST", "/api/filters", POST, who="member")
+    assert room.good("GET", "/api/filters/1", who="public")["data"]["filter_id"] == 1
+    assert room.refused("GET", "/api/filters/1", who="other") == "Filter id 1 not found"
+    assert room.refused("DELETE", "/api/filters/1", who="other") == "Filter id 1 not found"
+    assert (
+        room.refused("PATCH", "/api/filters", {"filter_id": 1, "active": False}, who="other") == "Filter id 1 not found"
+    )
+    assert "you are not in group 1" in room.refused("POST", "/api/filters", POST, who="other")
+    beyond = room.refused("POST", "/api/filters", POST | {"permissions": [1, 2, 3]}, who="member")
+    assert beyond == "permissions: you may not see ZTF programids 3"
+    assert "programids 2" in room.refused("PATCH", "/api/filters", {"filter_id": 1, "active": False}, who="public")
+    trial = {"object_ids": [alert.object_id for alert in alerts]}
+    for who, programmes in (("member", {1, 2}), ("public", {1})):
+        found = room.good("POST", "/api/filters/1/test", trial, who=who)["data"]
+        visible = [a for a in alerts if a.candidate["programid"] in programmes and (a.candidate.get("drb") or 0) > 0.5]
+        assert len(found) == len(visible)
+
+
+def test_trials_show_what_was_known(room: Room, alerts: list[Alert]) -> None:
+    room.good("POST", "/api/filters", POST | {"permissions": [1, 2, 3], "pipeline": [MATCH, {"$project": {"candid": 1, "annotations": {"points": {"$size": "$prv_candidates"}}, "later": {"$max": "$prv_candidates.jd"}}}]})  # fmt: skip
+    passing = {a.candid: a for a in alerts if (a.candidate.get("drb") or 0) > 0.5}
+    answer = room.good("POST", "/api/filters/1/test", {"object_ids": [a.object_id for a in alerts]})
+    assert answer["message"] == "filter test successful"
+    assert {row["candid"] for row in answer["data"]} == set(passing)
+    assert all((row["later"] or 0) < passing[row["candid"]].jd for row in answer["data"])
+    assert all("_candid" not in row for row in answer["data"])
+    jds = sorted(alert.jd for alert in passing.values())
+    within = room.good("POST", "/api/filters/1/test", {"start_date": jds[0], "end_date": jds[0] + 1})["data"]
+    assert len(within) == sum(jds[0] <= jd <= jds[0] + 1 for jd in jds)
+    room.good("POST", "/api/filters", POST | {"pipeline": [{"$group": {"_id": None, "n": {"$sum": 1}}}]})
+    one_by_one = room.good("POST", "/api/filters/1/test", {"object_ids": [a.object_id for a in alerts[:3]]})["data"]
+    assert {row["n"] for row in one_by_one} == {1}
+
+
+@pytest.mark.parametrize(
+    ("trial", "message"),
+    [
+        ({}, "At least one of object_ids, start_date, or end_date is required"),
+        ({"object_ids": "ZTF"}, "object_ids must be a list if provided"),
+        ({"object_ids": ["a"] * 1001}, "object_ids list must have 1000 or fewer elements"),
+        ({"start_date": 1.0}, "start_date and end_date must both be provided if either is provided"),
+        ({"start_date": 1.0, "end_date": 3.0}, "start_date and end_date must be within 1 day of each other if object_ids is not provided"),
+        ({"start_date": "2024-01-01", "end_date": "2024-01-03"}, "start_date and end_date must be within 1 day of each other if object_ids is not provided"),
+        ({"start_date": "soon", "end_date": "later"}, "'soon' is not a date"),
+        ({"object_ids": ["a"], "max_time_ms": 300_001}, "max_time_ms must be less than 5 minutes (in ms: 300000)"),
+        ({"object_ids": ["a"], "filter_version": "zzzzzz"}, "Filter version zzzzzz not found"),
+    ],
+)  # fmt: skip
+def test_wrong_trials_are_named(room: Room, trial: dict[str, Any], message: str) -> None:
+    room.good("POST", "/api/filters", POST)
+    assert message in room.refused("POST", "/api/filters/1/test", trial)
+    assert room.refused("POST", "/api/filters/2/test", {"object_ids": ["a"]}) == "Filter id 2 not found"
+
+
+def test_a_pipeline_that_fails_on_an_old_alert(room: Room, alerts: list[Alert]) -> None:
+    room.good("POST", "/api/filters", POST)
+    bad = json_util.dumps(
+        [{"$project": {"x": {"$divide": [1, {"$subtract": ["$candidate.magpsf", alerts[0].candidate["magpsf"]]}]}}}]
+    )
+    room.database["filters"].update_one({"filter_id": 1}, {"$set": {"fv.0.pipeline": bad}})
+    said = room.refused("POST", "/api/filters/1/test", {"object_ids": [alerts[0].object_id]})
+    assert said.startswith("failure: ")
+    assert "divide by zero" in said
