@@ -44,6 +44,12 @@ class FilterError(KowalskiError):
     http_status = 400
 
 
+class SkymapError(KowalskiError):
+    """A sky map or notice can't be read, or holds nothing."""
+
+    http_status = 400
+
+
 class DatabaseError(KowalskiError):
     """MongoDB refused an operation for a reason that a retry won't mend."""
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
 
+from kowalski.errors import ConfigError
+
 
 class Section(BaseModel):
     """Settings that belong together: closed, immutable, and without defaults of their own."""
@@ -219,6 +221,10 @@ class Misc(Section):
     max_time_ms: int = Field(ge=1)
 
 
+class SkymapSources(Section):
+    hosts: tuple[str, ...]
+
+
 class Slack(Section):
     slack_bot_token: str | None
     slack_channel_id: str | None
@@ -251,6 +257,7 @@ class Config(Section):
     tns: TNS
     dask: dict[str, Dask]
     misc: Misc
+    skymaps: SkymapSources
     slack: Slack
     enabled: dict[str, bool]
     local: Local
@@ -322,3 +329,10 @@ def _gather_surveys(section: dict[str, Any], model: type[Section]) -> dict[str, 
     surveys = {key: value for key, value in section.items() if key not in _fields(model) and str(key).isupper()}
     rest = {key: value for key, value in section.items() if key not in surveys}
     return {**rest, "surveys": {**rest.get("surveys", {}), **surveys}}
+
+
+def required(value: str | None, path: str) -> str:
+    """A setting without which the API can't start; raises `ConfigError`."""
+    if not value:
+        raise ConfigError(f"{path} is not set: ./kowalski.py up makes one, or set it in config.yaml")
+    return value

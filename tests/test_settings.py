@@ -182,7 +182,7 @@ def written(settings: Any, model: Any, path: str = "") -> Iterator[str]:
             yield f"{path}{name} has no type in kowalski.settings"
         for name in fields.keys() & settings.keys():
             yield from written(settings[name], fields[name], f"{path}{name}.")
-    elif get_origin(model) is dict and issubclass(get_args(model)[1], Section):
+    elif get_origin(model) is dict and isinstance(get_args(model)[1], type) and issubclass(get_args(model)[1], Section):
         for name, section in settings.items():
             yield from written(section, get_args(model)[1], f"{path}{name}.")
 

@@ -1,79 +1,14 @@
 """python -m kowalski.api: the REST API under gunicorn, until SIGTERM or SIGINT."""
 
-import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any
+from tempfile import TemporaryDirectory
 
-from aiohttp import web
-from gunicorn import glogging
-from gunicorn.app.base import BaseApplication
-
-from kowalski.api.app import make_app
-from kowalski.api.shared import COLUMNS, Shared
-from kowalski.api.state import required
 from kowalski.config import load_config
 from kowalski.errors import ConfigError
 from kowalski.local.secrets import refuse_published
 from kowalski.log import setup_logging
-from kowalski.settings import Config
-
-#: s for requests under way when told to stop
-GRACE = 6
-#: s an idle connection is kept; gunicorn's default, 2, closes penquins' between two of its requests
-KEEP_ALIVE = 75
-
-
-class _Log(glogging.Logger):
-    """gunicorn's messages go the way of all others."""
-
-    def setup(self, cfg: Any) -> None:
-        self.error_log.setLevel(logging.INFO)
-        self.error_log.propagate = True
-
-
-class Gunicorn(BaseApplication):
-    """gunicorn, told by the settings alone and not by its own command line or files."""
-
-    def __init__(self, config: Config):
-        self.config, self.server = config, config.server
-        self.shared = Shared()  # made here, before the workers are forked
-        super().__init__()
-
-    def load_config(self) -> None:
-        host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
-        settings = {
-            "bind": f"{host}:{self.server.port}",
-            "workers": self.server.processes,
-            "worker_class": "aiohttp.GunicornUVLoopWebWorker",
-            "timeout": self.server.timeout,
-            "max_requests": self.server.max_requests,
-            "max_requests_jitter": self.server.max_requests // 10,  # workers are not all renewed at once
-            "graceful_timeout": GRACE,
-            "keepalive": KEEP_ALIVE,
-            "worker_tmp_dir": "/dev/shm"
-            if os.path.isdir("/dev/shm")
-            else None,  # a slow disk would look like a dead worker
-            "control_socket_disable": True,
-            "logger_class": _Log,
-            "pre_fork": _assign_column,
-            "post_fork": lambda server, worker: self.shared.take_column(worker.column),
-        }
-        for name, value in settings.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Callable[[], Awaitable[web.Application]]:
-        async def factory() -> web.Application:
-            return make_app(self.config, self.shared)
-
-        return factory
-
-
-def _assign_column(server: Any, worker: Any) -> None:
-    """A worker gets the first column of the shared table that no other has."""
-    taken = {other.column for other in server.WORKERS.values()}
-    worker.column = next(column for column in range(COLUMNS) if column not in taken)
+from kowalski.settings import required
 
 
 def main() -> None:
@@ -86,7 +21,13 @@ def main() -> None:
         required(config.server.jwt_secret_key, "server.JWT_SECRET_KEY")
     except ConfigError as error:
         sys.exit(str(error))
-    Gunicorn(config).run()
+    with TemporaryDirectory(prefix="kowalski-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = (
+            folder  # where workers keep their counts; read when the library is imported
+        )
+        from kowalski.api.server import Gunicorn
+
+        Gunicorn(config).run()
 
 
 if __name__ == "__main__":

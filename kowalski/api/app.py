@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from kowalski.api.errors import errors_as_json
-from kowalski.api.routes import add_routes
+from kowalski.api.metrics import measured
+from kowalski.api.openapi import make_document
+from kowalski.api.routes import ROUTES, add_routes
 from kowalski.api.shared import Shared
-from kowalski.api.state import SERVICES, Services
+from kowalski.api.state import DOCUMENT, SERVICES, Services
 from kowalski.settings import Config
 
 #: s that a worker waits for MongoDB before it takes requests: of several, none refuses a login that another would take
@@ -17,11 +19,11 @@ HEAD_START = 5.0
 
 def make_app(config: Config, shared: Shared) -> web.Application:
     """An application for a configuration; it answers soon, and is ready when MongoDB is."""
-    app = web.Application(middlewares=[errors_as_json], client_max_size=config.server.client_max_size)
+    app = web.Application(middlewares=[measured, errors_as_json], client_max_size=config.server.client_max_size)
 
     async def services(app: web.Application) -> AsyncIterator[None]:
         app[SERVICES] = made = Services.of(config, shared)
-        preparing = asyncio.create_task(made.accounts.prepare())
+        preparing = asyncio.create_task(made.prepare())
         await asyncio.wait({preparing}, timeout=HEAD_START)
         yield
         preparing.cancel()
@@ -29,4 +31,5 @@ def make_app(config: Config, shared: Shared) -> web.Application:
 
     app.cleanup_ctx.append(services)
     add_routes(app)
+    app[DOCUMENT] = make_document(ROUTES, config.server)
     return app

@@ -1,7 +1,6 @@
 """The routes, each with who may call it and what its arguments must be, both seen to before its handler is called."""
 
 import json
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -10,25 +9,31 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from kowalski.api.errors import BadRequest, Handler, Unauthorized, explain
+from kowalski.api.credentials import token_of
+from kowalski.api.errors import BadRequest, Handler, explain
 from kowalski.api.handlers import (
     classifications,
     cutouts,
+    docs,
     filters,
     health,
     login,
+    metrics,
     objects,
     queries,
     root,
+    skymaps,
     tokens,
     users,
 )
+from kowalski.api.models.answers import LoggedIn
 from kowalski.api.models.classifications import AlertPath, ClassificationPath, Labels, Names
 from kowalski.api.models.cutouts import CutoutPath
 from kowalski.api.models.filters import Change, FilterPath, NewVersion, Trial
 from kowalski.api.models.login import Login
-from kowalski.api.models.objects import ObjectPath
+from kowalski.api.models.objects import AstronomicalObject, ObjectPath, SurveyInfo
 from kowalski.api.models.queries import QUERY
+from kowalski.api.models.skymaps import NewSkymap, SkymapQuery, SkymapToRemove
 from kowalski.api.models.tokens import NewToken, TokenPath
 from kowalski.api.models.users import Edit, NewUser, UserPath
 from kowalski.api.state import SERVICES, SESSION, USER
@@ -55,6 +60,9 @@ class Route:
     body : what its JSON body must be; given to the handler, valid, as the last argument. GET and DELETE may
         have their arguments in the query string instead
     large : whether the body may have `LARGE` bytes
+    answer : type of the answer's ``data``, or of the ``whole`` answer, for the documentation
+    content : media type of the answer
+    conflicts : whether it may answer 409
     """
 
     method: str
@@ -64,6 +72,10 @@ class Route:
     params: type[BaseModel] | None = None
     body: TypeAdapter[Any] | None = None
     large: bool = False
+    answer: Any = Any
+    whole: bool = False
+    content: str = "application/json"
+    conflicts: bool = False
 
 
 CLASSIFICATIONS = "/api/classifications/{survey}"
@@ -72,7 +84,12 @@ ROUTES = (
     Route("GET", "/", root.greet),
     Route("GET", "/health/live", health.live, Access.ANYBODY),
     Route("GET", "/health/ready", health.ready, Access.ANYBODY),
-    Route("POST", "/api/auth", login.log_in, Access.ANYBODY, body=TypeAdapter(Login)),
+    Route("GET", "/metrics", metrics.get, Access.ANYBODY, content="text/plain"),
+    Route("GET", "/docs/api", docs.page, Access.ANYBODY, content="text/html"),
+    Route("GET", "/docs/api/", docs.page, Access.ANYBODY, content="text/html"),
+    Route("GET", "/docs/api/openapi.json", docs.document, Access.ANYBODY, whole=True),
+    Route("GET", "/docs/api/redoc.js", docs.script, Access.ANYBODY, content="text/javascript"),
+    Route("POST", "/api/auth", login.log_in, Access.ANYBODY, body=TypeAdapter(Login), answer=LoggedIn, whole=True),
     Route("POST", "/api/users", users.add, Access.ADMIN, body=TypeAdapter(NewUser)),
     Route("GET", "/api/users", users.show_all, Access.ADMIN),
     Route("GET", "/api/users/{username}", users.show, params=UserPath),
@@ -87,12 +104,18 @@ ROUTES = (
     Route("GET", "/api/filters/{filter_id:[0-9]+}", filters.get, params=FilterPath),
     Route("DELETE", "/api/filters/{filter_id:[0-9]+}", filters.remove, params=FilterPath),
     Route("POST", "/api/filters/{filter_id:[0-9]+}/test", filters.test, params=FilterPath, body=TypeAdapter(Trial)),
-    Route("GET", "/api/cutouts/{survey}/{candid}/{cutout}/{file_format}", cutouts.get, params=CutoutPath),
+    Route(
+        "GET", "/api/cutouts/{survey}/{candid}/{cutout}/{file_format}", cutouts.get, params=CutoutPath, content="*/*"
+    ),
     Route("PUT", CLASSIFICATIONS, classifications.put, params=ClassificationPath, body=TypeAdapter(Labels)),
     Route("DELETE", CLASSIFICATIONS, classifications.remove, params=ClassificationPath, body=TypeAdapter(Names)),
     Route("GET", CLASSIFICATIONS + "/{candid}", classifications.get, params=AlertPath),
-    Route("GET", "/api/surveys", objects.surveys),
-    Route("GET", "/api/objects/{survey}/{object_id}", objects.get, params=ObjectPath),
+    Route("PUT", "/api/skymap", skymaps.put, body=TypeAdapter(NewSkymap), large=True, conflicts=True),
+    Route("GET", "/api/skymap", skymaps.get, body=TypeAdapter(SkymapQuery)),
+    Route("HEAD", "/api/skymap", skymaps.get, body=TypeAdapter(SkymapQuery)),
+    Route("DELETE", "/api/skymap", skymaps.remove, body=TypeAdapter(SkymapToRemove)),
+    Route("GET", "/api/surveys", objects.surveys, answer=list[SurveyInfo]),
+    Route("GET", "/api/objects/{survey}/{object_id}", objects.get, params=ObjectPath, answer=AstronomicalObject),
 )
 
 
@@ -105,7 +128,7 @@ def add_routes(app: web.Application) -> None:
 def _entrance(route: Route) -> Handler:
     async def enter(request: web.Request) -> web.StreamResponse:
         if route.access is not Access.ANYBODY:
-            request[SESSION] = session = await request.app[SERVICES].sessions.open(_token(request))
+            request[SESSION] = session = await request.app[SERVICES].sessions.open(token_of(request))
             request[USER] = session.user
             if route.access is Access.ADMIN:
                 session.user.require_admin()
@@ -119,18 +142,10 @@ def _entrance(route: Route) -> Handler:
     return enter
 
 
-def _token(request: web.Request) -> str:
-    """The token in a request's header, bare or after ``Bearer``."""
-    header = request.headers.get("Authorization", "").strip()
-    if not header:
-        raise Unauthorized
-    return re.sub(r"^bearer\b\s*", "", header, flags=re.IGNORECASE)
-
-
 async def _content(request: web.Request, large: bool) -> dict[str, Any]:
     """The JSON object that a request brings, whatever content type it claims (curl -d claims a form)."""
     data = await _read(request, LARGE if large else request.client_max_size)
-    if not data and request.method in ("GET", "DELETE"):
+    if not data and request.method in ("GET", "HEAD", "DELETE"):
         return dict(request.query)
     try:
         content = json.loads(data)

@@ -1,6 +1,7 @@
 """What an application and a request carry with them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -15,16 +16,22 @@ from kowalski.api.services.personal_tokens import PersonalTokens
 from kowalski.api.services.queries import QueryService
 from kowalski.api.services.rights import User
 from kowalski.api.services.sessions import Session, Sessions
+from kowalski.api.services.skymaps import SkymapService
 from kowalski.api.services.throttle import Throttle
 from kowalski.api.services.tokens import Tokens
 from kowalski.api.shared import Shared
+from kowalski.database.catalog_admin import CatalogAdmin
 from kowalski.database.classifications import Classifications
 from kowalski.database.filter_store import FilterStore
 from kowalski.database.logins import Logins
 from kowalski.database.queries import Queries
+from kowalski.database.skymaps import Skymaps
 from kowalski.database.users import Users
-from kowalski.errors import ConfigError
-from kowalski.settings import Config
+from kowalski.errors import DatabaseError
+from kowalski.log import get_logger
+from kowalski.settings import Config, required
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Services:
 
     database: Queries
     queries: QueryService
+    skymaps: SkymapService
     accounts: Accounts
     sessions: Sessions
     personal_tokens: PersonalTokens
@@ -48,6 +56,7 @@ class Services:
         """The services of a configuration; no connection is made yet."""
         server = config.server
         database = Queries(config.database)
+        skymaps = SkymapService(Skymaps(config.database), config.skymaps.hosts)
         users = Users(config.database)
         secret = required(server.jwt_secret_key, "server.JWT_SECRET_KEY")
         tokens = Tokens(secret, server.jwt_algorithm, server.jwt_exp_delta_seconds)
@@ -55,7 +64,8 @@ class Services:
         admin = Admin(server.admin_username, password, server.contact.email)
         return cls(
             database=database,
-            queries=QueryService(database, config.misc.max_time_ms),
+            queries=QueryService(database, CatalogAdmin(config.database), skymaps, config.misc.max_time_ms),
+            skymaps=skymaps,
             accounts=Accounts(users, tokens, Throttle(Logins(config.database)), shared, admin),
             sessions=Sessions(tokens, users, shared, admin.name, server.public_data),
             personal_tokens=PersonalTokens(users, tokens, shared),
@@ -67,22 +77,27 @@ class Services:
             proxies=Proxies(server.trusted_proxies),
         )
 
+    async def prepare(self) -> None:
+        """Return when MongoDB has all that logins need, however long it takes to be there; other indexes as it can."""
+        await self.accounts.prepare()
+        for room in (self.filters.store, self.skymaps.stored):
+            try:
+                await room.ensure_indexes()
+            except DatabaseError as error:
+                log.warning("%s", error)
+
     def close(self) -> None:
         """End all connections and threads."""
         self.accounts.close()
         self.filters.store.close()
         self.cutouts.close()
+        self.skymaps.close()
+        self.queries.catalogs.close()
         self.classifications.stored.close()
         self.database.close()
 
 
-def required(value: str | None, path: str) -> str:
-    """A setting without which the API can't start; raises `ConfigError`."""
-    if not value:
-        raise ConfigError(f"{path} is not set: ./kowalski.py up makes one, or set it in config.yaml")
-    return value
-
-
 SERVICES = web.AppKey("services", Services)
+DOCUMENT = web.AppKey("document", dict[str, Any])
 SESSION = web.RequestKey("session", Session)
 USER = web.RequestKey("user", User)

@@ -22,8 +22,12 @@ Document = dict[str, Any]
 POSITION = "coordinates.radec_geojson"
 #: MongoDB's refusal of what its user has no right to
 UNAUTHORIZED = 13
-#: documents of one reply at most; MongoDB ends a reply at 16 MB
-BATCH = 5000
+#: documents of MongoDB's first reply
+FIRST_REPLY = 100
+#: bytes of each further one; it costs us several times its size for a moment
+REPLY = 2_000_000
+#: and its documents
+REPLY_DOCUMENTS = 5000
 #: what a server adds to its answers for its drivers
 DRIVERS_OWN = ("$clusterTime", "operationTime", "ok")
 
@@ -86,7 +90,11 @@ class Queries:
         """The documents that meet a condition, one by one."""
         with _refused():
             batches = self.database[catalog].find_raw_batches(
-                condition, limit=reading.limit, max_time_ms=reading.max_time_ms, batch_size=BATCH, **_common(reading)
+                condition,
+                limit=reading.limit,
+                max_time_ms=reading.max_time_ms,
+                batch_size=FIRST_REPLY,
+                **_common(reading),
             )
             async for document in _decoded(batches):
                 yield document
@@ -122,7 +130,7 @@ class Queries:
                 maxTimeMS=reading.max_time_ms,
                 comment=reading.comment,
                 allowDiskUse=disk,
-                batchSize=BATCH,
+                batchSize=FIRST_REPLY,
                 **hint,
             )
             async for document in _decoded(batches):
@@ -143,11 +151,16 @@ class Queries:
 
 
 async def _decoded(batches: Any) -> AsyncIterator[Document]:
-    """The documents of batches, each made when asked for: as Python's objects a batch's 16 MB would be several times that."""
+    """The documents of MongoDB's replies, each made when asked for: as Python's objects they take several times as much."""
     try:
         async for batch in batches:
+            size, count = len(batch), 0
             for document in decode_iter(batch):
+                count += 1
                 yield document
+            del batch  # before the next one comes
+            # the driver has no other way to change the size of a find's replies once the first has come
+            batches.delegate._batch_size = max(1, min(REPLY_DOCUMENTS, REPLY * count // max(size, 1)))
     finally:
         await batches.close()
 

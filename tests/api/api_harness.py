@@ -94,12 +94,23 @@ def wait_until(condition: Any, timeout: float = 40) -> None:
         time.sleep(0.05)
 
 
-def start_api(folder: Path, database: Database, misc: dict[str, Any] | None = None, **server: Any) -> Api:
+def start_api(
+    folder: Path,
+    database: Database,
+    misc: dict[str, Any] | None = None,
+    skymaps: dict[str, Any] | None = None,
+    **server: Any,
+) -> Api:
     """An API on a free port, not ready yet; further arguments are settings of ``server``."""
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
     own = {"port": port, "processes": 1, "admin_password": PASSWORD, "JWT_SECRET_KEY": SECRET} | server
-    settings = {"server": own, "database": database.model_dump(exclude={"xmatch"}), "misc": misc or {}}
+    settings = {
+        "server": own,
+        "database": database.model_dump(exclude={"xmatch"}),
+        "misc": misc or {},
+        "skymaps": skymaps or {},
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump({"kowalski": settings}))
     log = folder / "api.log"
     environment = {key: value for key, value in os.environ.items() if not key.upper().startswith("KOWALSKI__")}

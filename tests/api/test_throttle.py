@@ -123,21 +123,20 @@ async def test_the_queue_is_bounded_and_nobody_fills_it_alone(throttle: Throttle
         async with throttle.turn("vera", address):
             await release.wait()
 
-    async def refused(address: str, tries: int) -> int:
-        """How many of those were told to come later; the others wait."""
-        under_way.extend(made := [asyncio.create_task(log_in(address)) for _ in range(tries)])
-        await asyncio.wait(made, timeout=2, return_when=asyncio.FIRST_EXCEPTION)
-        while not all(each.done() for each in made[tries:]) or len([1 for each in made if each.done()]) < expected:
-            await asyncio.sleep(0.01)
-        return sum(isinstance(each.exception(), TooMany) for each in made if each.done())
+    async def crowd(address: str, tries: int, too_many: int) -> list[asyncio.Task[None]]:
+        """So many logins at once, of which so many are refused; the others wait."""
+        logins = [asyncio.create_task(log_in(address)) for _ in range(tries)]
+        async with asyncio.timeout(20):
+            while sum(login.done() for login in logins) < too_many:
+                await asyncio.sleep(0.01)
+        return logins
 
-    under_way: list[asyncio.Task[None]] = []
-    expected = 3
-    assert await refused("10.0.0.1", QUEUE_OF_ONE + 3) == 3
-    expected = 2
-    assert await refused("10.0.0.2", QUEUE - QUEUE_OF_ONE + 2) == 2
+    first = await crowd("10.0.0.1", QUEUE_OF_ONE + 3, too_many=3)
+    second = await crowd("10.0.0.2", QUEUE - QUEUE_OF_ONE + 2, too_many=2)
     release.set()
-    await asyncio.wait(under_way)
+    for logins, refused in ((first, 3), (second, 2)):
+        results = await asyncio.gather(*logins, return_exceptions=True)
+        assert [type(result) for result in results if result is not None] == [TooMany] * refused
     assert await wait_of(throttle) == 0
 
 

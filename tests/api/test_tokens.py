@@ -92,7 +92,12 @@ def test_mongodb_forgets_what_has_expired(api: Api, stored: MongoDatabase) -> No
         ("POST", "/api/tokens", {"expires_in": 10**12}, "expires_in: Input should be less than or equal to 1000000000"),
         ("POST", "/api/tokens", {"expires_in": True}, "expires_in: Input should be a valid integer"),
         ("POST", "/api/tokens", {"name": "x" * 201}, "name: String should have at most 200 characters"),
-        ("POST", "/api/tokens", {"name": "\ud800"}, "name: half a character"),
+        (
+            "POST",
+            "/api/tokens",
+            {"name": "\ud800"},
+            "name: Input should be a valid string, unable to parse raw data as a unicode string",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(api: Api, method: str, path: str, body: Any, text: str) -> None:

@@ -10,8 +10,17 @@ import pytest
 from accounts_harness import OWN, MakeUser, call, holds, message
 from api_harness import ADMIN, PASSWORD, SECRET, Api, wait_until
 
+from kowalski.api.models.users import Edit
+from kowalski.api.services.accounts import Accounts, Admin
 from kowalski.api.services.passwords import is_old
+from kowalski.api.services.throttle import Throttle
+from kowalski.api.services.tokens import Tokens
+from kowalski.api.shared import Shared
 from kowalski.database.client import MongoDatabase
+from kowalski.database.logins import Logins
+from kowalski.database.users import Users
+from kowalski.errors import DatabaseUnavailable
+from kowalski.settings import Database
 
 #: a claim of tokens of version 3, which have no version
 LONG_AGO = "2020-01-01T00:00:00.000000+00:00"
@@ -77,6 +86,25 @@ def test_a_new_name_is_another_account_with_the_same_rights(api: Api, make_user:
         assert holds(api, api.log_in("bell", OWN).json()["token"])
     finally:
         call(api, "DELETE", "/api/users/bell")
+
+
+class StoppingUsers(Users):
+    """Users whose process stops when it is about to remove one."""
+
+    async def remove(self, username: str) -> bool:
+        raise DatabaseUnavailable("stopped")
+
+
+async def test_a_rename_that_stops_halfway_leaves_both(mongo_settings: Database, mongo: MongoDatabase) -> None:
+    users, throttle = StoppingUsers(mongo_settings), Throttle(Logins(mongo_settings))
+    admin = Admin(ADMIN, PASSWORD, "")
+    accounts = Accounts(users, Tokens(SECRET, "HS256", None), throttle, Shared(), admin)
+    await users.add("jocelyn", {"groups": [3]})
+    with pytest.raises(DatabaseUnavailable):
+        await accounts.edit("jocelyn", Edit(username="bell"))
+    assert [(user["_id"], user["groups"]) for user in mongo["users"].find()] == [("jocelyn", [3]), ("bell", [3])]
+    assert len(set(mongo["users"].distinct("token_version"))) == 2
+    accounts.close()
 
 
 def test_tokens_that_are_revoked_end_for_all_workers(api: Api, make_user: MakeUser) -> None:
@@ -176,7 +204,7 @@ def _new(**fields: Any) -> tuple[str, str, dict[str, Any]]:
         (*_new(username=None), "username and password must be set"),
         (*_new(password=""), "username and password must be set"),
         (*_new(username=ADMIN), "user admin exists already"),
-        (*_new(email="\ud800"), "email: half a character"),
+        (*_new(email="\ud800"), "email: Input should be a valid string, unable to parse raw data as a unicode string"),
         (*_new(email={"a": 1}), "email: Input should be a valid string"),
         (*_new(permissions=[1]), "permissions must be an object of surveys"),
         (*_new(permissions={"ZTF": "all"}), "permissions: ZTF must be true, false, or a list of programids"),
@@ -199,7 +227,7 @@ def _new(**fields: Any) -> tuple[str, str, dict[str, Any]]:
         ("DELETE", "/api/users/admin", None, "cannot remove the superuser!"),
         ("DELETE", "/api/users/nobody", None, "user nobody not found"),
         ("GET", "/api/users/nobody", None, "user nobody not found"),
-        ("GET", "/api/users/%ff", None, "user %ff not found"),
+        ("GET", "/api/users/%ff", None, "user %FF not found"),
         ("GET", "/api/users/a%00b", None, "user a\0b not found"),
     ],
 )  # fmt: skip

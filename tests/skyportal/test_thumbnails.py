@@ -16,8 +16,8 @@ from PIL import Image
 from kowalski.alert_broker_ztf import SURVEY
 from kowalski.alerts.cutouts import read_stamp
 from kowalski.alerts.decode import decode
-from kowalski.errors import PacketError
 from kowalski.alerts.pictures import SIZE, bone, resample
+from kowalski.errors import PacketError
 from kowalski.skyportal.thumbnails import THUMBNAILS, make_thumbnail
 
 

@@ -2,22 +2,12 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, model_validator
 
 from kowalski.api.models.fields import Body
 
-
-def encodable(text: str) -> str:
-    """The text; JSON can spell half a character, which is in no text."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise PydanticCustomError("unicode", "half a character") from None
-    return text
-
-
-Text = Annotated[str, AfterValidator(encodable)]
+#: a text of any kind; JSON can spell half a character, which pydantic refuses wherever a length is bounded
+Text = Annotated[str, Field(max_length=10_000)]
 #: null is none
 TextOrNone = Annotated[Text, BeforeValidator(lambda value: "" if value is None else value)]
 

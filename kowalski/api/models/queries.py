@@ -1,8 +1,8 @@
 """The bodies of ``POST /api/queries``, one model per query type."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, TypeAdapter
+from pydantic import AliasChoices, BeforeValidator, Field, NonNegativeInt, TypeAdapter, model_validator
 
 from kowalski.api.models.fields import (
     UNITS,
@@ -17,6 +17,7 @@ from kowalski.api.models.fields import (
     Unit,
 )
 from kowalski.api.models.positions import Positions
+from kowalski.api.models.skymaps import Aliases, Date, TriggerId, event_condition
 
 
 class Options(Body):
@@ -108,6 +109,39 @@ class Question(Body):
     catalog: Name | None = None
 
 
+class WhichSkymap(Body):
+    """One contour of a stored sky map."""
+
+    localization_name: str | None = None
+    dateobs: Date | None = None
+    trigger_id: TriggerId | None = Field(None, validation_alias=AliasChoices("trigger_id", "triggerid"))
+    aliases: Aliases = []
+    contour: Annotated[float, Field(gt=0, lt=100)] = 90
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.localization_name:
+            raise ValueError("ValueError: name must be specified")
+        if self.dateobs is None and self.trigger_id is None and not self.aliases:
+            raise ValueError("ValueError: At least one of dateobs, trigger_id, skymap_name, aliases must be specified")
+        return self
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """The condition on stored maps."""
+        return event_condition(self.dateobs, self.trigger_id, self.aliases)
+
+
+class WithinSkymap(Selection):
+    skymap: WhichSkymap
+
+
+class ToDrop(Collection):
+    """A catalogue to be dropped; ``confirm`` is its name once more."""
+
+    confirm: str | None = None
+
+
 class Find(Query):
     query_type: Literal["find"]
     query: Selection
@@ -148,8 +182,19 @@ class Info(Query):
     query: Question
 
 
+class Skymap(Query):
+    query_type: Literal["skymap"]
+    query: WithinSkymap
+
+
+class Drop(Query):
+    done: ClassVar[str] = "Successfully dropped collection"
+    query_type: Literal["drop"]
+    query: ToDrop
+
+
 AnyQuery = Annotated[
-    Find | FindOne | CountDocuments | EstimatedDocumentCount | Aggregate | ConeSearch | Near | Info,
+    Find | FindOne | CountDocuments | EstimatedDocumentCount | Aggregate | ConeSearch | Near | Info | Skymap | Drop,
     Field(discriminator="query_type"),
 ]
 QUERY: TypeAdapter[AnyQuery] = TypeAdapter(AnyQuery)

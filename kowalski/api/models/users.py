@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from kowalski.alerts.survey import MODULES
 from kowalski.api.models.fields import Body
-from kowalski.api.models.login import Text, encodable
+from kowalski.api.models.login import Text
 
 #: names of surveys that stand for the key of collections
 KEYS = {module.upper(): key for key, module in MODULES.items()}
@@ -55,9 +55,9 @@ def _or(empty: type) -> BeforeValidator:
     return BeforeValidator(lambda value: empty() if value is None else value)
 
 
-Username = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(encodable), AfterValidator(_name)]
-Password = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(encodable)]
-Email = Annotated[str, Field(max_length=1000), AfterValidator(encodable)]
+Username = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
+Password = Annotated[str, Field(min_length=1, max_length=1000)]
+Email = Annotated[str, Field(max_length=1000)]
 Permissions = Annotated[
     dict[str, StrictBool | list[StrictInt]],
     BeforeValidator(_permissions),

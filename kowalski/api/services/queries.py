@@ -10,6 +10,7 @@ from kowalski.api.models.queries import (
     AnyQuery,
     ConeSearch,
     CountDocuments,
+    Drop,
     EstimatedDocumentCount,
     Find,
     FindOne,
@@ -17,11 +18,16 @@ from kowalski.api.models.queries import (
     Near,
     Options,
     Question,
+    Skymap,
+    ToDrop,
 )
 from kowalski.api.services.cones import Cones, Found
+from kowalski.api.services.guard import both
 from kowalski.api.services.reads import Reads
-from kowalski.api.services.rights import User
-from kowalski.database.queries import Queries, Reading
+from kowalski.api.services.rights import User, is_closed
+from kowalski.api.services.skymaps import SkymapService
+from kowalski.database.catalog_admin import CatalogAdmin
+from kowalski.database.queries import POSITION, Queries, Reading
 
 Data = AsyncIterator[dict[str, Any]] | Found | dict[str, Any] | list[str] | int | None
 
@@ -29,8 +35,10 @@ Data = AsyncIterator[dict[str, Any]] | Found | dict[str, Any] | list[str] | int 
 class QueryService:
     """Answers the queries of ``POST /api/queries``; ``max_time_ms`` is what one may take at most."""
 
-    def __init__(self, queries: Queries, max_time_ms: int):
+    def __init__(self, queries: Queries, catalogs: CatalogAdmin, skymaps: SkymapService, max_time_ms: int):
         self.queries = queries
+        self.catalogs = catalogs
+        self.skymaps = skymaps
         self.max_time_ms = max_time_ms
 
     async def run(self, query: AnyQuery, user: User) -> Data:
@@ -60,6 +68,14 @@ class QueryService:
                 return await Cones(reads).nearest(asked.catalogs, asked.radec, asked.ring, reading)
             case Info(query=asked):
                 return await self._inform(asked, reads)
+            case Skymap(query=asked):
+                which = asked.skymap
+                contour = await self.skymaps.contour(str(which.localization_name), which.event, which.contour)
+                within = both({POSITION: {"$geoWithin": {"$geometry": contour}}}, asked.filter)
+                return reads.find(asked.catalog, within, replace(reading, projection=asked.projection))
+            case Drop(query=asked):
+                await self._drop(asked, user)
+                return None
 
     async def _inform(self, asked: Question, reads: Reads) -> dict[str, Any] | list[str]:
         if asked.command == "catalog_names":
@@ -71,6 +87,16 @@ class QueryService:
         if asked.command == "catalog_info":
             return await reads.catalog_info(asked.catalog)
         return await reads.index_info(asked.catalog)
+
+    async def _drop(self, asked: ToDrop, user: User) -> None:
+        """A catalogue is gone: for the admin who says its name twice."""
+        user.require_admin()
+        if asked.confirm != asked.catalog:
+            raise BadRequest(f"drop: query.confirm must be the catalogue's name, {asked.catalog}")
+        if is_closed(asked.catalog):
+            raise BadRequest(f"Protected collection: {asked.catalog}")
+        if not await self.catalogs.drop(asked.catalog):
+            raise BadRequest(f"drop: there is no collection {asked.catalog}")
 
     def _reading(self, options: Options, user: User) -> Reading:
         if options.max_time_ms is not None and options.max_time_ms > self.max_time_ms:

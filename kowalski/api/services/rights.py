@@ -38,6 +38,11 @@ Programmes = frozenset[int] | bool
 """Programmes of a survey that a user sees; True: all of it; False: nothing."""
 
 
+def is_closed(collection: str) -> bool:
+    """Whether a collection is one of Kowalski's own."""
+    return collection in CLOSED or collection.startswith(CLOSED_PREFIXES)
+
+
 @dataclass(frozen=True)
 class Window:
     """What a user sees of a collection: the documents that ``match``, as ``shape`` leaves them.
@@ -89,7 +94,7 @@ class User:
             name=document["_id"],
             is_admin=document["_id"] == admin,
             permissions={survey: _programmes(value) for survey, value in permissions.items()},
-            groups=frozenset(groups if isinstance(groups, list) else ()),
+            groups=frozenset(each for each in groups if type(each) is int) if isinstance(groups, list) else frozenset(),
         )
 
     def sees(self, survey: str) -> Programmes:
@@ -98,7 +103,7 @@ class User:
 
     def may_read(self, collection: str) -> bool:
         """Whether a collection is open to this user at all; what he sees of it is its `window`."""
-        return self.is_admin or not (collection in CLOSED or collection.startswith(CLOSED_PREFIXES))
+        return self.is_admin or not is_closed(collection)
 
     def require_open(self, collection: str) -> None:
         """Raise `BadRequest` where a collection is closed to this user."""

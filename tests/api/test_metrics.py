@@ -1,0 +1,55 @@
+"""Metrics in Prometheus' format, of all workers together."""
+
+import requests
+from api_harness import Api, wait_until
+from prometheus_client.parser import text_string_to_metric_families
+
+from kowalski.database.client import MongoDatabase
+from kowalski.database.processes import Processes
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def scraped(api: Api, token: str | None = None) -> Samples:
+    headers = {"Authorization": token} if token else {}
+    answer = requests.get(f"{api.url}/metrics", headers=headers, timeout=30)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    families = text_string_to_metric_families(answer.text)
+    return {
+        (each.name, tuple(sorted(each.labels.items()))): each.value for family in families for each in family.samples
+    }
+
+
+def test_requests_are_counted_by_route_over_all_workers(api: Api) -> None:
+    route = ("kowalski_api_requests_total", (("method", "GET"), ("route", "/api/users/{username}"), ("status", "400")))
+    finds = ("kowalski_api_queries_total", (("query_type", "find"),))
+    before = scraped(api)
+    for number in range(12):
+        requests.get(f"{api.url}/api/users/nobody{number}", headers={"Authorization": api.token}, timeout=30)
+        api.data("find", {"catalog": "Stars"})
+    wait_until(lambda: scraped(api).get(route, 0) == before.get(route, 0) + 12)
+    after = scraped(api)
+    assert after[finds] == before.get(finds, 0) + 12
+    taken = ("kowalski_api_request_seconds_count", (("route", "/api/queries"),))
+    assert after[taken] >= before.get(taken, 0) + 12
+    assert not any("nobody" in str(labels) for _, labels in after)
+    unknown = ("kowalski_api_requests_total", (("method", "GET"), ("route", "none"), ("status", "404")))
+    requests.get(f"{api.url}/no/such/path", timeout=30)
+    wait_until(lambda: scraped(api).get(unknown, 0) > before.get(unknown, 0))
+
+
+def test_the_admin_sees_the_whole_system(api: Api, stored: MongoDatabase) -> None:
+    Processes(stored).beat("alert-broker", "ZTF", lag=42, stored=7)
+    lag = ("kowalski_broker_lag", (("survey", "ZTF"),))
+    try:
+        seen = scraped(api, api.token)
+        assert seen[lag] == 42
+        assert seen["kowalski_program_alive", (("program", "alert-broker"), ("survey", "ZTF"))] == 1
+        assert seen["kowalski_outbox_entries", (("state", "pending"),)] == stored["outbox"].count_documents(
+            {"state": "pending"}
+        )
+        assert lag not in scraped(api)
+        assert lag not in scraped(api, "nonsense")
+    finally:
+        Processes(stored).leave("alert-broker", "ZTF")
