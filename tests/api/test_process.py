@@ -69,12 +69,13 @@ def test_a_query_under_way_is_answered_before_the_end(
     api.wait_ready()
     api.token = api.log_in().json()["token"]
     stored["Slow"].insert_many({"_id": number} for number in range(1200))
-    pairs = [{"$lookup": {"from": "Slow", "pipeline": [{"$match": {"$expr": {"$gt": ["$_id", -1]}}}], "as": "x"}}]
-    query = {"catalog": "Slow", "pipeline": [*pairs, *pairs, {"$count": "n"}]}
+    all_pairs = {"$match": {"$expr": {"$gt": [{"$add": ["$_id", "$$mine"]}, -1]}}}
+    pairs = {"$lookup": {"from": "Slow", "let": {"mine": "$_id"}, "pipeline": [all_pairs], "as": "x"}}
+    query = {"catalog": "Slow", "pipeline": [pairs, pairs, {"$match": {"x.0._id": {"$gte": 0}}}, {"$count": "n"}]}
     answers: list[requests.Response] = []
     asking = threading.Thread(target=lambda: answers.append(api.ask("aggregate", query)))
     asking.start()
-    running = {"$currentOp": {"allUsers": True}}, {"$match": {"command.aggregate": "Slow"}}
+    running = {"$currentOp": {"allUsers": True}}, {"$match": {"ns": f"{api_settings.db}.Slow"}}
     with MongoClient(**client_options(api_settings, "admin")) as client:
         wait_until(lambda: list(client.admin.aggregate(list(running))))
     start = time.monotonic()
