@@ -50,6 +50,12 @@ class SkymapError(KowalskiError):
     http_status = 400
 
 
+class TelescopeError(KowalskiError):
+    """A telescope's queue is not reached, or says nothing."""
+
+    http_status = 400
+
+
 class DatabaseError(KowalskiError):
     """MongoDB refused an operation for a reason that a retry won't mend."""
 

@@ -73,6 +73,7 @@ class TelescopeQueue(Section):
     mountain_password: str | None
     mountain_bind_ip: str | None
     mountain_bind_port: int | None
+    mountain_known_hosts: str | None
 
 
 class Kafka(Section):

@@ -84,7 +84,7 @@ def _operation(route: Route, schemas: _Schemas) -> Document:
     said = inspect.getdoc(route.handler) or ""
     operation: Document = {
         "tags": [tag_of(route)],
-        "operationId": f"{tag_of(route)}_{route.handler.__name__}".replace("-", "_"),
+        "operationId": _operation_id(route),
         "summary": said.split("\n\n")[0].replace("\n", " "),
         "responses": _responses(route, schemas),
     }
@@ -140,6 +140,11 @@ def tag_of(route: Route) -> str:
     """Under which heading a route is described: the first part of its path after ``/api``."""
     parts = [part for part in route.path.split("/") if part and part != "api"]
     return parts[0] if parts else "root"
+
+
+def _operation_id(route: Route) -> str:
+    """A name of method and path: ``get_api_users_username``."""
+    return "_".join([route.method.lower(), *re.findall(r"\w+", _plain(route.path))])
 
 
 def _plain(path: str) -> str:

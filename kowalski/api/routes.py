@@ -24,6 +24,7 @@ from kowalski.api.handlers import (
     root,
     skymaps,
     tokens,
+    triggers,
     users,
 )
 from kowalski.api.models.answers import LoggedIn
@@ -35,6 +36,7 @@ from kowalski.api.models.objects import AstronomicalObject, ObjectPath, SurveyIn
 from kowalski.api.models.queries import QUERY
 from kowalski.api.models.skymaps import NewSkymap, SkymapQuery, SkymapToRemove
 from kowalski.api.models.tokens import NewToken, TokenPath
+from kowalski.api.models.triggers import NewQueue, NewTrigger, QueueName, TriggerName, WhichQueue, WhichTrigger
 from kowalski.api.models.users import Edit, NewUser, UserPath
 from kowalski.api.state import SERVICES, SESSION, USER
 
@@ -78,6 +80,14 @@ class Route:
     conflicts: bool = False
 
 
+def _trigger_routes(path: str, get: Any, put: Any, delete: Any) -> list[Route]:
+    """The three methods of one kind of trigger, each a handler and the model of its body."""
+    return [
+        Route(method, path, handler, Access.ADMIN, body=TypeAdapter(model), conflicts=method == "PUT")
+        for method, (handler, model) in {"GET": get, "PUT": put, "DELETE": delete}.items()
+    ]
+
+
 CLASSIFICATIONS = "/api/classifications/{survey}"
 
 ROUTES = (
@@ -116,6 +126,30 @@ ROUTES = (
     Route("DELETE", "/api/skymap", skymaps.remove, body=TypeAdapter(SkymapToRemove)),
     Route("GET", "/api/surveys", objects.surveys, answer=list[SurveyInfo]),
     Route("GET", "/api/objects/{survey}/{object_id}", objects.get, params=ObjectPath, answer=AstronomicalObject),
+    *_trigger_routes(
+        "/api/triggers/ztf",
+        get=(triggers.get_queues, WhichQueue),
+        put=(triggers.submit_queue, NewQueue),
+        delete=(triggers.delete_queue, QueueName),
+    ),
+    *_trigger_routes(
+        "/api/triggers/ztf.test",
+        get=(triggers.try_queues, WhichQueue),
+        put=(triggers.try_submitting, NewQueue),
+        delete=(triggers.try_deleting, QueueName),
+    ),
+    *_trigger_routes(
+        "/api/triggers/ztfmma",
+        get=(triggers.get_triggers, WhichTrigger),
+        put=(triggers.submit_trigger, NewTrigger),
+        delete=(triggers.delete_trigger, TriggerName),
+    ),
+    *_trigger_routes(
+        "/api/triggers/ztfmma.test",
+        get=(triggers.try_triggers, WhichTrigger),
+        put=(triggers.try_submitting, NewTrigger),
+        delete=(triggers.try_deleting, TriggerName),
+    ),
 )
 
 

@@ -30,6 +30,7 @@ from kowalski.database.users import Users
 from kowalski.errors import DatabaseError
 from kowalski.log import get_logger
 from kowalski.settings import Config, required
+from kowalski.telescope.ztf_queue import ZtfQueue
 
 log = get_logger(__name__)
 
@@ -47,6 +48,7 @@ class Services:
     filters: FilterService
     cutouts: CutoutService
     classifications: ClassificationService
+    ztf_queue: ZtfQueue
     limits: Limits
     penquins: frozenset[str]
     proxies: Proxies
@@ -72,6 +74,7 @@ class Services:
             filters=FilterService(FilterStore(config.database), FilterTrials(database)),
             cutouts=CutoutService(),
             classifications=ClassificationService(Classifications(config.database)),
+            ztf_queue=ZtfQueue(config.ztf),
             limits=Limits(shared, server.queries_per_user, server.query_patience),
             penquins=frozenset(config.misc.supported_penquins_versions),
             proxies=Proxies(server.trusted_proxies),

@@ -99,6 +99,7 @@ def start_api(
     database: Database,
     misc: dict[str, Any] | None = None,
     skymaps: dict[str, Any] | None = None,
+    ztf: dict[str, Any] | None = None,
     **server: Any,
 ) -> Api:
     """An API on a free port, not ready yet; further arguments are settings of ``server``."""
@@ -110,6 +111,7 @@ def start_api(
         "database": database.model_dump(exclude={"xmatch"}),
         "misc": misc or {},
         "skymaps": skymaps or {},
+        "ztf": ztf or {},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump({"kowalski": settings}))
     log = folder / "api.log"

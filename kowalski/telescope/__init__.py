@@ -1,0 +1,1 @@
+"""Telescopes that can be asked to observe."""

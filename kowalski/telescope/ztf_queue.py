@@ -1,0 +1,91 @@
+"""ZTF's queue of observations, on a machine at Palomar that is reached through an ssh tunnel."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import asyncssh
+
+from kowalski.errors import TelescopeError
+from kowalski.settings import TelescopeQueue
+
+#: s for the tunnel, and for an answer through it
+TUNNEL_TIMEOUT, ANSWER_TIMEOUT = 10.0, 30.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the queue says: its status, its headers, and its JSON or text."""
+
+    status: int
+    headers: dict[str, str]
+    content: Any
+
+
+class ZtfQueue:
+    """Speaks to the queue; nothing is ever sent twice by itself, for a telescope would observe twice."""
+
+    def __init__(self, settings: TelescopeQueue):
+        self.settings = settings
+
+    async def call(self, method: str, path: str, content: Any) -> Answer:
+        """One request and its answer.
+
+        Raises
+        ------
+        TelescopeError : the queue is not configured or not reached, or it is unknown whether the request arrived
+        """
+        missing = [name for name in ("mountain_ip", "mountain_bind_port") if getattr(self.settings, name) is None]
+        if missing:
+            raise TelescopeError(f"the queue is not configured: set {', '.join(f'ztf.{name}' for name in missing)}")
+        async with self._tunnel() as address:
+            timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
+            try:
+                async with (
+                    aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+                    session.request(method, address + path, json=content) as answer,
+                ):
+                    return Answer(answer.status, dict(answer.headers), await _content(answer))
+            except aiohttp.ClientConnectorError as error:
+                raise TelescopeError(f"the queue is not reached: {error}") from None
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise TelescopeError(
+                    f"the queue did not answer ({type(error).__name__}): whether the request arrived is not known"
+                ) from None
+
+    @asynccontextmanager
+    async def _tunnel(self) -> AsyncIterator[str]:
+        """The queue's address as seen from here; without a user it is spoken to directly."""
+        own = self.settings
+        if own.mountain_username is None:
+            yield f"http://{own.mountain_ip}:{own.mountain_bind_port}"
+            return
+        try:
+            async with asyncio.timeout(TUNNEL_TIMEOUT):
+                connection = await asyncssh.connect(
+                    own.mountain_ip or "",
+                    own.mountain_port or 22,
+                    username=own.mountain_username,
+                    password=own.mountain_password,
+                    **({"known_hosts": own.mountain_known_hosts} if own.mountain_known_hosts else {}),
+                )
+        except (OSError, asyncssh.Error, TimeoutError) as error:
+            raise TelescopeError(f"the tunnel to the queue can't be opened: {type(error).__name__}: {error}") from None
+        async with connection:
+            try:
+                far = (own.mountain_bind_ip or "localhost", own.mountain_bind_port or 0)
+                listener = await connection.forward_local_port("127.0.0.1", 0, *far)
+            except (OSError, asyncssh.Error) as error:
+                raise TelescopeError(f"the tunnel to the queue can't be opened: {error}") from None
+            async with listener:
+                yield f"http://127.0.0.1:{listener.get_port()}"
+
+
+async def _content(answer: aiohttp.ClientResponse) -> Any:
+    try:
+        return await answer.json(content_type=None)
+    except ValueError:
+        return await answer.text()
