@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import asyncssh
+import requests
+from urllib3.exceptions import NewConnectionError
 
 from kowalski.errors import TelescopeError
 from kowalski.settings import TelescopeQueue
@@ -42,19 +43,7 @@ class ZtfQueue:
         if missing:
             raise TelescopeError(f"the queue is not configured: set {', '.join(f'ztf.{name}' for name in missing)}")
         async with self._tunnel() as address:
-            timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
-            try:
-                async with (
-                    aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-                    session.request(method, address + path, json=content) as answer,
-                ):
-                    return Answer(answer.status, dict(answer.headers), await _content(answer))
-            except aiohttp.ClientConnectorError as error:
-                raise TelescopeError(f"the queue is not reached: {error}") from None
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise TelescopeError(
-                    f"the queue did not answer ({type(error).__name__}): whether the request arrived is not known"
-                ) from None
+            return await asyncio.to_thread(_ask, method, address + path, content)
 
     @asynccontextmanager
     async def _tunnel(self) -> AsyncIterator[str]:
@@ -84,8 +73,21 @@ class ZtfQueue:
                 yield f"http://127.0.0.1:{listener.get_port()}"
 
 
-async def _content(answer: aiohttp.ClientResponse) -> Any:
+def _ask(method: str, url: str, content: Any) -> Answer:
+    """One request; not by aiohttp, which sends a PUT once more when the connection breaks."""
     try:
-        return await answer.json(content_type=None)
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.request(method, url, json=content, timeout=ANSWER_TIMEOUT)
+    except requests.RequestException as error:
+        reason = getattr(error.args[0] if error.args else None, "reason", None)
+        if isinstance(reason, NewConnectionError):
+            raise TelescopeError(f"the queue is not reached: {reason}") from None
+        raise TelescopeError(
+            f"the queue did not answer ({type(error).__name__}): whether the request arrived is not known"
+        ) from None
+    try:
+        said: Any = answer.json()
     except ValueError:
-        return await answer.text()
+        said = answer.text
+    return Answer(answer.status_code, dict(answer.headers), said)
