@@ -43,6 +43,7 @@ COMMANDS = {
     "logs": Command("kowalski.local.logs", "what the programs say"),
     "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks"),
     "replay": Command("kowalski.night.replay", "a night again"),
+    "migrate": Command("kowalski.local.migrate", "what a database of Kowalski 3 needs, and do it"),
     "benchmark": Command("benchmarks.chain", "measure the whole chain on this machine"),
 }
 

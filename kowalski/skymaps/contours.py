@@ -7,6 +7,7 @@ collections.
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,34 @@ from kowalski.skymaps.localization import Localization
 
 #: order of the cells along which regions are cut
 PARTS = 1
-#: orders of the mesh that a region is drawn on, and how many of its cells a region should have
-ORDERS = range(6, 20)
+#: orders of the mesh that a region is drawn on: the finest, the coarsest that is chosen at once, and the coarsest of all
+FINEST, COARSE, COARSEST = 19, 6, 4
+#: how many cells of the mesh a region should have
 CELLS = (3_000, 400_000)
-#: corners of all rings together; beyond it a coarser mesh is taken
-MAX_CORNERS = 60_000
+#: corners of all rings of one contour; beyond it a coarser mesh is taken, so that 20 contours fit a document of 16 MB
+MAX_CORNERS = 20_000
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Cells of a map, densest first: order and NESTED index, and the probability in them and all before, each of shape (n,)."""
+
+    order: np.ndarray
+    ipix: np.ndarray
+    within: np.ndarray
+
+    @classmethod
+    def of(cls, order: np.ndarray, ipix: np.ndarray, probability: np.ndarray) -> "_Ranking":
+        """The ranking of cells; those without probability are left out."""
+        some = probability > 0
+        order, ipix, probability = order[some], ipix[some], probability[some]
+        densest = np.argsort(-(probability * 4.0**order), kind="stable")
+        return cls(order[densest], ipix[densest], np.cumsum(probability[densest]))
+
+    def region(self, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """Order and index of the densest cells that hold ``level`` percent."""
+        kept = int(np.searchsorted(self.within, level / 100 - 1e-12)) + 1
+        return self.order[:kept], self.ipix[:kept]
 
 
 def contours(localization: Localization, levels: list[float]) -> dict[str, Any]:
@@ -31,16 +55,13 @@ def contours(localization: Localization, levels: list[float]) -> dict[str, Any]:
     ------
     SkymapError : a level is not between 0 and 100, or there is no probability anywhere
     """
-    probability = localization.probability
-    order, ipix = localization.levels
-    densest = np.argsort(-localization.density, kind="stable")
-    within = np.cumsum(probability[densest])
+    cells = (*localization.levels, localization.probability)
+    rankings = {FINEST: _Ranking.of(*_rasterised(*cells, FINEST))}
     found: dict[str, Any] = {"center": _center(localization)}
     for level in levels:
         if not 0 < level < 100:
             raise SkymapError(f"contours: {level:g} is not between 0 and 100")
-        cells = densest[: int(np.searchsorted(within, level / 100 - 1e-12)) + 1]
-        geometry = {"type": "MultiPolygon", "coordinates": _polygons(order[cells], ipix[cells])}
+        geometry = {"type": "MultiPolygon", "coordinates": _polygons(cells, rankings, level)}
         found[key_of(level)] = {**geometry, "properties": {"credible_level": level}}
     return found
 
@@ -52,7 +73,7 @@ def key_of(level: float) -> str:
 
 def _center(localization: Localization) -> dict[str, Any]:
     """The middle of the densest cell."""
-    order, ipix = (int(values[np.argmax(localization.density)]) for values in localization.levels)
+    order, ipix = (int(values[np.nanargmax(localization.density)]) for values in localization.levels)
     lon, lat = HEALPix(nside=2**order, order="nested").healpix_to_lonlat(ipix)
     return {
         "type": "Point",
@@ -61,45 +82,64 @@ def _center(localization: Localization) -> dict[str, Any]:
     }
 
 
-def _polygons(order: np.ndarray, ipix: np.ndarray) -> list[Any]:
-    """The cells of a region as polygons, on a mesh that is as fine as it needs to be."""
+def _polygons(cells: tuple[np.ndarray, ...], rankings: dict[int, _Ranking], level: float) -> list[Any]:
+    """The credible region as polygons, on the finest mesh that has not too many cells and corners.
+
+    On a mesh coarser than the map's cells the region is found anew, from the probability in the mesh's own cells: a
+    map that is noisy on small scales has its region at that of the mesh.
+    """
+    order, _ = rankings[FINEST].region(level)
     area = (4.0 ** -order.astype(float)).sum()
-    finest = next((each for each in ORDERS if area * 4**each >= CELLS[0]), ORDERS[-1])
-    start = min(
-        max(finest, int(order.max())), max(each for each in ORDERS if area * 4**each <= CELLS[1] or each == ORDERS[0])
-    )
-    for mesh in range(start, ORDERS[0] - 1, -1):
+    enough = next((each for each in range(COARSE, FINEST) if area * 4**each >= CELLS[0]), FINEST)
+    bearable = max(each for each in range(COARSE, FINEST + 1) if area * 4**each <= CELLS[1] or each == COARSE)
+    for mesh in range(min(max(enough, int(order.max())), bearable), COARSEST - 1, -1):
+        if mesh not in rankings:
+            rankings[mesh] = _Ranking.of(*_rasterised(*cells, mesh))
+        order, ipix = rankings[mesh].region(level)
+        if mesh > COARSEST and (4.0 ** (mesh - order.astype(float))).sum() > 2 * CELLS[1]:
+            continue
         region = _on_mesh(order, ipix, mesh)
-        rings = [
-            _rings(region[region >> 2 * (mesh - PARTS) == part], mesh)
-            for part in np.unique(region >> 2 * (mesh - PARTS))
-        ]
-        if sum(len(ring) for part in rings for ring in part) <= MAX_CORNERS:
+        parts = [_sides(part, mesh) for part in np.split(region, np.flatnonzero(np.diff(_part(region, mesh))) + 1)]
+        if sum(len(starts) for _, starts, _ in parts) <= MAX_CORNERS:
             break
-    return [polygon for part in rings for polygon in _nested(part)]
+    return [polygon for points, starts, ends in parts for polygon in _nested(_rings(points, starts, ends))]
+
+
+def _rasterised(
+    order: np.ndarray, ipix: np.ndarray, probability: np.ndarray, mesh: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The cells of a map, those finer than a mesh summed into its cells."""
+    fine = order > mesh
+    if not fine.any():
+        return order, ipix, probability
+    parents, place = np.unique(ipix[fine] >> 2 * (order[fine] - mesh), return_inverse=True)
+    summed = np.bincount(place, weights=probability[fine])
+    kept = ~fine
+    return (
+        np.concatenate([order[kept], np.full(len(parents), mesh)]),
+        np.concatenate([ipix[kept], parents]),
+        np.concatenate([probability[kept], summed]),
+    )
+
+
+def _part(region: np.ndarray, mesh: int) -> np.ndarray:
+    """In which of the parts of the sky cells lie."""
+    return region >> 2 * (mesh - PARTS)
 
 
 def _on_mesh(order: np.ndarray, ipix: np.ndarray, mesh: int) -> np.ndarray:
-    """Indices of the cells of one order that a region covers, at least to a half, sorted."""
+    """Indices of a mesh's cells that a region of cells as large or larger covers, sorted."""
     covered = []
     for each in np.unique(order):
-        cells = ipix[order == each]
-        if each <= mesh:
-            children = 4 ** (mesh - each)
-            covered.append((cells[:, None] * children + np.arange(children)).ravel())
-    small = order > mesh
-    if small.any():
-        parents = ipix[small] >> 2 * (order[small] - mesh)
-        unique, place = np.unique(parents, return_inverse=True)
-        share = np.bincount(place, weights=4.0 ** -(order[small] - mesh).astype(float))
-        covered.append(unique[share >= min(0.5, float(share.max()))])
+        children = 4 ** (mesh - int(each))
+        covered.append((ipix[order == each][:, None] * children + np.arange(children)).ravel())
     return np.unique(np.concatenate(covered))
 
 
-def _rings(region: np.ndarray, mesh: int) -> list[np.ndarray]:
-    """The boundary of a region: closed rings of unit vectors, shape (n, 3), the region to their left.
+def _sides(region: np.ndarray, mesh: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The border of a region: corners as unit vectors, shape (n, 3), and at which of them each side starts and ends.
 
-    Sides that two cells share run both ways and cancel; what remains is walked from corner to corner.
+    The region lies to the left. Sides that two cells share run both ways and cancel.
     """
     lon, lat = HEALPix(nside=2**mesh, order="nested").boundaries_lonlat(region, step=1)
     corners = np.stack([np.cos(lat.rad) * np.cos(lon.rad), np.cos(lat.rad) * np.sin(lon.rad), np.sin(lat.rad)], axis=-1)
@@ -111,10 +151,14 @@ def _rings(region: np.ndarray, mesh: int) -> list[np.ndarray]:
     points[names.ravel()] = corners.reshape(-1, 3)
     starts, ends = names.ravel(), np.roll(names, -1, axis=1).ravel()
     size = len(points)
-    forward, backward = starts * size + ends, ends * size + starts
-    border = ~np.isin(forward, backward)
+    border = ~np.isin(starts * size + ends, ends * size + starts)
+    return points, starts[border], ends[border]
+
+
+def _rings(points: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
+    """Sides walked from corner to corner: closed rings of unit vectors, shape (n, 3)."""
     following: dict[int, list[int]] = defaultdict(list)
-    for start, end in zip(starts[border].tolist(), ends[border].tolist(), strict=True):
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         following[start].append(end)
     return [points[ring] for ring in _walk(following)]
 
@@ -147,17 +191,22 @@ def _walk(following: dict[int, list[int]]) -> list[list[int]]:
 
 
 def _nested(rings: list[np.ndarray]) -> list[Any]:
-    """Rings as polygons: each outer one with the holes in it."""
-    areas = [_signed_area(ring) for ring in rings]
-    outer = [ring for ring, area in zip(rings, areas, strict=True) if area > 0]
-    polygons = [[_coordinates(ring)] for ring in outer]
-    for hole, area in zip(rings, areas, strict=True):
+    """Rings of one part of the sky as polygons: each outer one with the holes in it."""
+    middle = np.concatenate(rings).mean(axis=0)
+    plane = [_plane(ring, middle) for ring in rings]
+    areas = [_signed_area(ring) for ring in plane]
+    outer = [number for number, area in enumerate(areas) if area > 0]
+    polygons = {number: [_coordinates(rings[number])] for number in outer}
+    lowest = np.array([plane[number].min(axis=0) for number in outer])
+    highest = np.array([plane[number].max(axis=0) for number in outer])
+    for hole, area in enumerate(areas):
         if area > 0:
             continue
-        around = [(_signed_area(ring), number) for number, ring in enumerate(outer) if _surrounds(ring, hole)]
-        if around:
-            polygons[min(around)[1]].append(_coordinates(hole))
-    return polygons
+        point = plane[hole][:2].mean(axis=0)  # on a side: rings touch at corners only
+        near = np.flatnonzero(((lowest <= point) & (point <= highest)).all(axis=1))
+        around = [outer[each] for each in near if _surrounds(plane[outer[each]], point)]
+        polygons[min(around, key=areas.__getitem__)].append(_coordinates(rings[hole]))
+    return list(polygons.values())
 
 
 def _plane(ring: np.ndarray, middle: np.ndarray) -> np.ndarray:
@@ -165,22 +214,19 @@ def _plane(ring: np.ndarray, middle: np.ndarray) -> np.ndarray:
     middle = middle / np.linalg.norm(middle)
     aside = np.cross([0.0, 0.0, 1.0] if abs(middle[2]) < 0.9 else [1.0, 0.0, 0.0], middle)
     aside /= np.linalg.norm(aside)
-    return np.stack([ring @ aside, ring @ np.cross(middle, aside)], axis=-1) / np.maximum(ring @ middle, 1e-9)[:, None]
+    return np.stack([ring @ aside, ring @ np.cross(middle, aside)], axis=-1) / (ring @ middle)[:, None]
 
 
 def _signed_area(ring: np.ndarray) -> float:
     """Area of a ring in projection; negative where its left side lies outside."""
-    x, y = _plane(ring, ring.mean(axis=0)).T
+    x, y = (ring - ring[0]).T
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
 
 
-def _surrounds(ring: np.ndarray, hole: np.ndarray) -> bool:
-    """Whether a ring goes around another, which it may touch at corners."""
-    middle = ring.mean(axis=0)
-    corners = _plane(ring, middle)
-    point = _plane((hole[0] + hole[1])[None], middle)[0] if len(hole) > 1 else _plane(hole[:1], middle)[0]
-    x1, y1 = corners.T
-    x2, y2 = np.roll(corners, -1, axis=0).T
+def _surrounds(ring: np.ndarray, point: np.ndarray) -> bool:
+    """Whether a ring goes around a point, both in projection."""
+    x1, y1 = ring.T
+    x2, y2 = np.roll(ring, -1, axis=0).T
     crosses = (y1 > point[1]) != (y2 > point[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         right = point[0] < (x2 - x1) * (point[1] - y1) / (y2 - y1) + x1
