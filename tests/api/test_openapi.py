@@ -4,13 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import schemathesis
-from api_harness import Api
+from api_harness import Api, start_api
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -20,10 +21,23 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from kowalski.api.routes import ROUTES, Route
+from kowalski.settings import Database
 
 #: requests per route; more are made by ``KOWALSKI_FUZZ=200``
 EXAMPLES = int(os.environ.get("KOWALSKI_FUZZ", "12"))
 CHECKS = [not_a_server_error, response_schema_conformance, status_code_conformance, content_type_conformance]
+
+
+@pytest.fixture(scope="module")
+def api(fresh_database: Callable[[], Database], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """An API that no other test uses, for these leave users, tokens and filters behind."""
+    running = start_api(tmp_path_factory.mktemp("openapi"), fresh_database(), processes=2)
+    try:
+        running.wait_ready()
+        running.token = running.log_in().json()["token"]
+        yield running
+    finally:
+        running.stop()
 
 
 DESCRIBED = [route for route in ROUTES if route.method != "HEAD" and route.path != "/docs/api/"]
