@@ -59,6 +59,7 @@ class Server(Section):
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = Field(alias="JWT_ALGORITHM")
     jwt_exp_delta_seconds: Annotated[int, Field(ge=1)] | None = Field(alias="JWT_EXP_DELTA_SECONDS")
     client_max_size: int
+    max_answer_size: int = Field(ge=1 << 20)
     queries_per_user: int = Field(ge=1, le=200)
     query_patience: float = Field(ge=0)
     public_data: dict[str, bool | tuple[int, ...]]

@@ -9,6 +9,7 @@ from kowalski.api.errors import errors_as_json
 from kowalski.api.metrics import measured
 from kowalski.api.openapi import make_document
 from kowalski.api.routes import ROUTES, add_routes
+from kowalski.api.sending import LARGEST
 from kowalski.api.shared import Shared
 from kowalski.api.state import DOCUMENT, SERVICES, Services
 from kowalski.settings import Config
@@ -31,5 +32,6 @@ def make_app(config: Config, shared: Shared) -> web.Application:
 
     app.cleanup_ctx.append(services)
     add_routes(app)
+    app[LARGEST] = config.server.max_answer_size
     app[DOCUMENT] = make_document(ROUTES, config.server)
     return app

@@ -15,6 +15,9 @@ from kowalski.log import get_logger
 
 log = get_logger(__name__)
 
+#: bytes that an answer may have before it is compressed
+LARGEST = web.AppKey("largest", int)
+
 #: characters that are gathered before an answer begins to be sent
 CHUNK = 262_144
 #: bytes of an answer from which gzip saves a packet
@@ -24,6 +27,10 @@ LEVEL = 1
 GZIP = isal_zlib.MAX_WBITS | 16
 #: s for which a client may take nothing; MongoDB forgets what it was reading after 600
 STALLED = 300.0
+
+
+class TooLarge(KowalskiError):
+    """An answer has more bytes than one may have."""
 
 
 async def send(request: web.Request, text: str | AsyncGenerator[str], content_type: str) -> web.StreamResponse:
@@ -45,7 +52,8 @@ async def send(request: web.Request, text: str | AsyncGenerator[str], content_ty
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         try:
-            await _stream(response, _joined(first, second, chunks), gzipped)
+            largest = request.app[LARGEST]
+            await _stream(response, _up_to(largest, _joined(first, second, chunks)), gzipped)
         except ConnectionError:
             log.info("%s %s: the client left before the end", request.method, request.path)
         except Exception as error:
@@ -92,6 +100,16 @@ async def _joined(first: bytes, second: bytes, others: AsyncIterator[bytes]) -> 
     yield first
     yield second
     async for chunk in others:
+        yield chunk
+
+
+async def _up_to(largest: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, as long as they are not more than an answer may have."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > largest:
+            raise TooLarge(f"the answer is larger than {largest} bytes (server.max_answer_size)")
         yield chunk
 
 

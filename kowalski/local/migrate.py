@@ -92,7 +92,9 @@ def change(migration: Migration, surveys: list[Survey], indexes: bool) -> None:
                 bar = progress.add_task(f"objects of {survey.aux}", total=old)
                 orphans = migration.renew_objects(survey, lambda done, bar=bar: progress.advance(bar, done))  # type: ignore[misc]
                 if orphans:
-                    progress.print(f"{survey.aux}: {orphans} objects have no alerts: all that they hold stays as it was")
+                    progress.print(
+                        f"{survey.aux}: {orphans} objects have no alerts: all that they hold stays as it was"
+                    )
             for collection, missing in migration.missing_indexes(survey).items() if indexes else ():
                 bar = progress.add_task(f"indexes of {collection}", total=len(missing))
                 for index in missing:

@@ -4,6 +4,7 @@ import gzip
 import json
 import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,36 @@ def test_a_thousand_cones_are_as_one_by_one(api: Api, stored: MongoDatabase) -> 
             assert [row["coordinates"]["distance_arcsec"] for row in rows] == pytest.approx(
                 [3600 * distances[n] for n in inside]
             )
+
+
+def test_an_answer_that_is_too_large_breaks_off(
+    stored: MongoDatabase, api_settings: Database, another_api: Callable[..., Api]
+) -> None:
+    stored["Wide"].delete_many({})
+    stored["Wide"].insert_many({"_id": number, "text": "x" * 5000} for number in range(1000))
+    api = another_api(api_settings, max_answer_size=2_000_000)
+    api.wait_ready()
+    api.token = api.log_in().json()["token"]
+    few = {"query_type": "find", "query": {"catalog": "Wide"}, "kwargs": {"limit": 300}}
+    assert len(ask(api, few).json()["data"]) == 300
+    for encoding in ("identity", "gzip"):
+        with pytest.raises(requests.RequestException):
+            ask(api, few | {"kwargs": {}}, **{"Accept-Encoding": encoding}).content  # noqa: B018
+    assert "larger than 2000000 bytes" in api.log.read_text()
+
+
+def test_ids_and_dates_can_be_asked_for(api: Api, stored: MongoDatabase) -> None:
+    moment = datetime(2024, 1, 2, 3, 4, 5)  # noqa: DTZ001
+    stored["Dated"].delete_many({})
+    made = stored["Dated"].insert_many([{"at": moment}, {"at": moment + timedelta(days=1)}]).inserted_ids
+    assert len(api.data("find", {"catalog": "Dated", "filter": {"_id": {"$oid": str(made[0])}}})) == 1
+    assert (
+        len(api.data("find", {"catalog": "Dated", "filter": {"at": {"$gt": {"$date": "2024-01-02T12:00:00Z"}}}})) == 1
+    )
+    pipeline = [{"$match": {"$expr": {"$in": ["$_id", [{"$oid": str(made[1])}]]}}}]
+    assert len(api.data("aggregate", {"catalog": "Dated", "pipeline": pipeline})) == 1
+    assert "no id or date" in api.refusal("find", {"catalog": "Dated", "filter": {"_id": {"$oid": "x"}}})
+    assert "no id or date" in api.refusal("find", {"catalog": "Dated", "filter": {"_id": {"$date": []}}})
 
 
 def slow_query(rows: int = 1500) -> dict[str, Any]:

@@ -5,7 +5,11 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
+from bson import json_util
+from bson.errors import BSONError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from kowalski.filters.language import MAX_DEPTH, TooDeep
 
 #: rad in one unit
 UNITS = {"arcsec": math.radians(1 / 3600), "arcmin": math.radians(1 / 60), "deg": math.radians(1), "rad": 1.0}
@@ -43,9 +47,25 @@ def _literal_or(kind: type, complaint: str) -> Callable[[Any], Any]:
                 raise ValueError(complaint) from None
         if not isinstance(value, kind):
             raise ValueError(complaint)
-        return value
+        return _extended(value)
 
     return read
+
+
+def _extended(value: Any, depth: int = 0) -> Any:
+    """A value with ``{"$oid": ...}`` and ``{"$date": ...}`` as what they stand for: ids and dates, which JSON has no words for."""
+    if depth > MAX_DEPTH:
+        raise TooDeep
+    if isinstance(value, list | tuple):
+        return [_extended(item, depth + 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() in ({"$oid"}, {"$date"}):
+        try:
+            return json_util.object_hook(value, json_util.RELAXED_JSON_OPTIONS)
+        except (ValueError, TypeError, OverflowError, BSONError):
+            raise ValueError(f"{str(value)[:100]} is no id or date in extended JSON") from None
+    return {key: _extended(item, depth + 1) for key, item in value.items()}
 
 
 def _unit(name: str) -> str:
