@@ -2,16 +2,21 @@
 
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from bson.errors import InvalidDocument
+from pymongo.errors import DocumentTooLarge, DuplicateKeyError
 
 from kowalski.database.async_client import connect_async
 from kowalski.database.client import translated
+from kowalski.errors import SkymapError
 from kowalski.log import get_logger
 from kowalski.settings import Database
 
 log = get_logger(__name__)
 
 Document = dict[str, Any]
+
+#: numbers beyond 64 bits, texts that are no Unicode, documents of more than 16 MB
+UNSTORABLE = (OverflowError, UnicodeEncodeError, InvalidDocument, DocumentTooLarge)
 
 
 class Skymaps:
@@ -38,15 +43,25 @@ class Skymaps:
         """The latest map of an event: of one of its dates, triggers or sets of aliases, and of a name if one is given."""
         condition = {**event, **({"localization_name": name} if name is not None else {})}
         with translated("look up a sky map"):
-            return await self.collection.find_one(condition, projection, sort=[("dateobs", -1), ("_id", -1)])
+            try:
+                return await self.collection.find_one(condition, projection, sort=[("dateobs", -1), ("_id", -1)])
+            except UNSTORABLE:  # what BSON can't hold is in no map
+                return None
 
     async def add(self, document: Document) -> bool:
-        """A map is stored; False where there is one of its name and moment."""
+        """A map is stored; False where there is one of its name and moment.
+
+        Raises
+        ------
+        SkymapError : MongoDB can't hold it
+        """
         with translated("store a sky map"):
             try:
                 await self.collection.insert_one(document)
             except DuplicateKeyError:
                 return False
+            except UNSTORABLE as error:
+                raise SkymapError(f"the sky map's names can't be stored: {error}") from None
         return True
 
     async def add_contours(self, map_id: Any, contours: Document) -> None:

@@ -25,6 +25,9 @@ CELLS = (3_000, 400_000)
 #: corners of all rings of one contour; beyond it a coarser mesh is taken, so that 20 contours fit a document of 16 MB
 MAX_CORNERS = 20_000
 
+#: order and NESTED index of cells, and the probability in each, each of shape (n,)
+Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 @dataclass(frozen=True)
 class _Ranking:
@@ -56,7 +59,7 @@ def contours(localization: Localization, levels: list[float]) -> dict[str, Any]:
     SkymapError : a level is not between 0 and 100, or there is no probability anywhere
     """
     cells = (*localization.levels, localization.probability)
-    rankings = {FINEST: _Ranking.of(*_rasterised(*cells, FINEST))}
+    rankings = {FINEST: _Ranking.of(*_rasterised(cells, FINEST))}
     found: dict[str, Any] = {"center": _center(localization)}
     for level in levels:
         if not 0 < level < 100:
@@ -82,7 +85,7 @@ def _center(localization: Localization) -> dict[str, Any]:
     }
 
 
-def _polygons(cells: tuple[np.ndarray, ...], rankings: dict[int, _Ranking], level: float) -> list[Any]:
+def _polygons(cells: Cells, rankings: dict[int, _Ranking], level: float) -> list[Any]:
     """The credible region as polygons, on the finest mesh that has not too many cells and corners.
 
     On a mesh coarser than the map's cells the region is found anew, from the probability in the mesh's own cells: a
@@ -94,24 +97,23 @@ def _polygons(cells: tuple[np.ndarray, ...], rankings: dict[int, _Ranking], leve
     bearable = max(each for each in range(COARSE, FINEST + 1) if area * 4**each <= CELLS[1] or each == COARSE)
     for mesh in range(min(max(enough, int(order.max())), bearable), COARSEST - 1, -1):
         if mesh not in rankings:
-            rankings[mesh] = _Ranking.of(*_rasterised(*cells, mesh))
+            rankings[mesh] = _Ranking.of(*_rasterised(cells, mesh))
         order, ipix = rankings[mesh].region(level)
         if mesh > COARSEST and (4.0 ** (mesh - order.astype(float))).sum() > 2 * CELLS[1]:
             continue
         region = _on_mesh(order, ipix, mesh)
         parts = [_sides(part, mesh) for part in np.split(region, np.flatnonzero(np.diff(_part(region, mesh))) + 1)]
-        if sum(len(starts) for _, starts, _ in parts) <= MAX_CORNERS:
+        if sum(len(sides) for _, sides in parts) <= MAX_CORNERS:
             break
-    return [polygon for points, starts, ends in parts for polygon in _nested(_rings(points, starts, ends))]
+    return [polygon for points, sides in parts for polygon in _nested([points[ring] for ring in _walk(sides)])]
 
 
-def _rasterised(
-    order: np.ndarray, ipix: np.ndarray, probability: np.ndarray, mesh: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rasterised(cells: Cells, mesh: int) -> Cells:
     """The cells of a map, those finer than a mesh summed into its cells."""
+    order, ipix, probability = cells
     fine = order > mesh
     if not fine.any():
-        return order, ipix, probability
+        return cells
     parents, place = np.unique(ipix[fine] >> 2 * (order[fine] - mesh), return_inverse=True)
     summed = np.bincount(place, weights=probability[fine])
     kept = ~fine
@@ -136,10 +138,11 @@ def _on_mesh(order: np.ndarray, ipix: np.ndarray, mesh: int) -> np.ndarray:
     return np.unique(np.concatenate(covered))
 
 
-def _sides(region: np.ndarray, mesh: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The border of a region: corners as unit vectors, shape (n, 3), and at which of them each side starts and ends.
+def _sides(region: np.ndarray, mesh: int) -> tuple[np.ndarray, np.ndarray]:
+    """The border of a region: corners as unit vectors, shape (n, 3), and its sides, shape (m, 3).
 
-    The region lies to the left. Sides that two cells share run both ways and cancel.
+    Of each side: at which corner it starts and ends, and which cell it is of. The region lies to the left. Sides that
+    two cells share run both ways and cancel.
     """
     lon, lat = HEALPix(nside=2**mesh, order="nested").boundaries_lonlat(region, step=1)
     corners = np.stack([np.cos(lat.rad) * np.cos(lon.rad), np.cos(lat.rad) * np.sin(lon.rad), np.sin(lat.rad)], axis=-1)
@@ -152,41 +155,39 @@ def _sides(region: np.ndarray, mesh: int) -> tuple[np.ndarray, np.ndarray, np.nd
     starts, ends = names.ravel(), np.roll(names, -1, axis=1).ravel()
     size = len(points)
     border = ~np.isin(starts * size + ends, ends * size + starts)
-    return points, starts[border], ends[border]
+    return points, np.stack([starts, ends, np.repeat(np.arange(len(region)), 4)], axis=-1)[border]
 
 
-def _rings(points: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
-    """Sides walked from corner to corner: closed rings of unit vectors, shape (n, 3)."""
-    following: dict[int, list[int]] = defaultdict(list)
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        following[start].append(end)
-    return [points[ring] for ring in _walk(following)]
+def _walk(sides: np.ndarray) -> list[list[int]]:
+    """Sides walked from corner to corner, as closed rings of corners, none of which visits a corner twice.
 
-
-def _walk(following: dict[int, list[int]]) -> list[list[int]]:
-    """Closed walks along all sides, none of which visits a corner twice."""
+    Where two cells touch at a corner only, the walk stays with its cell. So each ring is of one patch of cells that
+    share sides, and touches another ring of the patch once at most; MongoDB refuses holes that touch the ring around
+    them twice.
+    """
+    following: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for start, end, cell in sides.tolist():
+        following[start].append((end, cell))
     rings = []
     while following:
-        start = next(iter(following))
-        path, place = [start], {start: 0}
-        while path:
-            here = path[-1]
-            after = following[here].pop()
-            if not following[here]:
-                del following[here]
-            if after in place:  # a ring is closed: it leaves the walk
-                ring = path[place[after] :]
+        corner, cell = next(iter(following)), -1
+        path: list[int] = []
+        place: dict[int, int] = {}
+        while path or corner in following:
+            if corner in place:  # a ring is closed: it leaves the walk
+                ring = path[place[corner] :]
                 rings.append(ring)
-                path = path[: place[after]]
-                for corner in ring:
-                    del place[corner]
-                if not path and after in following:
-                    path, place = [after], {after: 0}
-                    continue
-                if not path:
-                    break
-            path.append(after)
-            place[after] = len(path) - 1
+                del path[place[corner] :]
+                for each in ring:
+                    del place[each]
+                continue
+            place[corner] = len(path)
+            path.append(corner)
+            onward = following[corner]
+            own = next((number for number, (_, of) in enumerate(onward) if of == cell), -1)
+            if len(onward) == 1:
+                del following[corner]
+            corner, cell = onward.pop(own)
     return rings
 
 

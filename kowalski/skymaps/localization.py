@@ -9,11 +9,13 @@ import binascii
 import gzip
 import io
 import math
+import struct
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from astropy_healpix import HEALPix, level_ipix_to_uniq, nside_to_level, uniq_to_level_ipix
 
 from kowalski.errors import SkymapError
@@ -22,14 +24,27 @@ from kowalski.errors import SkymapError
 FINENESS = 12
 #: smallest and largest order of a mesh made here: cells of 1.8 deg and 0.4 arcsec
 COARSEST, FINEST = 5, 19
+#: deg, for which that is fine enough
+NARROWEST = 3e-4
 #: width of a cell of order 0, deg, and cells of a mesh made here at most
 WIDTH, MOST_CELLS = 58.6, 2_000_000
 #: standard deviations out to which a cone is drawn
 CONE_EDGE = 4.0
 #: bytes of a sky map's file, decompressed, and its cells at most
-MAX_BYTES, MAX_CELLS = 1 << 29, 30_000_000
+MAX_BYTES, MAX_CELLS = 1 << 29, 12 * 1024**2
+#: corners of a polygon at most, and cells that one should have
+MAX_POLYGON, POLYGON_CELLS = 2_000, 5_000
+#: radius of the Earth as seen from Fermi, deg, where a file tells its place only
+EARTH = 67.5
 #: names of the column of probability in files of cells of one size
 PROBABILITY = ("PROB", "PROBABILITY", "PROBDENSITY", "T", "SIGNAL")
+#: keywords of Fermi GBM's files: where the Earth's centre was, and its radius, deg
+SATELLITE = ("GEO_RA", "GEO_DEC", "GEO_RAD")
+#: what broken files make their readers raise
+UNREADABLE = (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error)
+
+#: right ascension, declination and radius of a circle on the sky, deg
+Cap = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Localization:
     def levels(self) -> tuple[np.ndarray, np.ndarray]:
         """Order and NESTED index of each cell, each of shape (n,)."""
         order, ipix = uniq_to_level_ipix(self.uniq)
-        return order.astype(np.int64), ipix.astype(np.int64)
+        return order.astype(np.int8), ipix.astype(np.int64)
 
     @property
     def probability(self) -> np.ndarray:
@@ -60,8 +75,9 @@ class Localization:
         ------
         SkymapError : it is nowhere above 0
         """
-        areas = 4 * np.pi / (12 * 4.0 ** self.levels[0])
-        mass = np.where(np.isfinite(self.density) & (self.density > 0), self.density, 0.0) * areas
+        mass = np.where(_above_0(self.density), self.density, 0.0)
+        mass /= mass.max(initial=0.0) or 1.0  # the sum of huge ones must not overflow
+        mass /= 4.0 ** self.levels[0]
         if not mass.sum() > 0:
             raise SkymapError("the sky map's probability is nowhere above 0")
         return np.asarray(mass / mass.sum())
@@ -72,17 +88,25 @@ def from_cells(name: str, uniq: Any, density: Any) -> Localization:
 
     Raises
     ------
-    SkymapError : they are no cells, or not as many densities
+    SkymapError : they are no cells, or overlap, or there are not as many densities
     """
     try:
         numbers, values = np.asarray(uniq, dtype=np.int64), np.asarray(density, dtype=float)
     except (TypeError, ValueError, OverflowError) as error:
         raise SkymapError(f"uniq and probdensity must be lists of numbers: {error}") from None
     if numbers.ndim != 1 or numbers.shape != values.shape or not 0 < numbers.size <= MAX_CELLS:
-        raise SkymapError("uniq and probdensity must be lists of the same length")
-    if numbers.min() < 4 or numbers.max() >= 4**30:
+        raise SkymapError(f"uniq and probdensity must be lists of the same length, up to {MAX_CELLS}")
+    if numbers.min() < 4 or numbers.max() >= 4**31:
         raise SkymapError("uniq: these are no UNIQ numbers of HEALPix cells")
-    return Localization(name, numbers, values)
+    some = _above_0(values)
+    made = Localization(name, numbers[some], values[some])
+    order, ipix = made.levels
+    size = 4 ** (29 - order.astype(np.int64))  # of a cell, in cells of the smallest kind
+    start = ipix * size
+    sky = np.argsort(start, kind="stable")
+    if (start[sky][1:] < (start + size)[sky][:-1]).any():
+        raise SkymapError("uniq: these cells overlap")
+    return made
 
 
 def from_fits(name: str, content: bytes) -> Localization:
@@ -92,34 +116,69 @@ def from_fits(name: str, content: bytes) -> Localization:
     ------
     SkymapError : it isn't one
     """
-    from astropy.io import fits
-
     try:
         if content[:2] == b"\x1f\x8b":
             content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise SkymapError(f"the sky map is larger than {MAX_BYTES} bytes")
-        with fits.open(io.BytesIO(content), memmap=False) as units:
-            table = next((unit for unit in units if isinstance(unit, fits.BinTableHDU)), None)
-            if table is None:
-                raise SkymapError("the FITS file has no table")
-            columns = {column.upper(): column for column in table.columns.names}
-            data = {key: np.asarray(table.data[column]).ravel() for key, column in columns.items()}
-            ordering = str(table.header.get("ORDERING", "NESTED")).upper()
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
+        columns, header = _table(content)
+    except (*UNREADABLE, fits.VerifyError) as error:
         raise SkymapError(f"the sky map can't be read: {error}") from None
-    if "UNIQ" in data and "PROBDENSITY" in data:
-        return from_cells(name, data["UNIQ"], data["PROBDENSITY"])
-    found = next((data[key] for key in PROBABILITY if key in data), None)
+    if "UNIQ" in columns and "PROBDENSITY" in columns:
+        return without_earth(from_cells(name, columns["UNIQ"], columns["PROBDENSITY"]), _earth(header))
+    found = next((columns[key] for key in PROBABILITY if key in columns), None)
     if found is None:
-        raise SkymapError(f"the sky map has no column of probability among {', '.join(columns)}")
+        raise SkymapError(f"the sky map has no column of probability: one of {', '.join(PROBABILITY)}")
+    if found.dtype.kind not in "fiu" or not 0 < found.size <= MAX_CELLS:
+        raise SkymapError(f"the sky map must have up to {MAX_CELLS} cells with a number each")
     nside = math.isqrt(found.size // 12)
     if 12 * nside * nside != found.size or nside & (nside - 1):
         raise SkymapError(f"{found.size} rows are no HEALPix map")
     index = np.arange(found.size)
-    ipix = HEALPix(nside=nside, order="ring").ring_to_nested(index) if ordering.startswith("RING") else index
-    order = nside_to_level(nside)
-    return Localization(name, np.asarray(level_ipix_to_uniq(order, ipix), dtype=np.int64), found.astype(float))
+    ring = str(header.get("ORDERING", "NESTED")).upper().startswith("RING")
+    ipix = HEALPix(nside=nside, order="ring").ring_to_nested(index) if ring else index
+    uniq = np.asarray(level_ipix_to_uniq(nside_to_level(nside), ipix), dtype=np.int64)
+    some = _above_0(found)
+    return without_earth(Localization(name, uniq[some], found[some].astype(float)), _earth(header))
+
+
+def _table(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The columns of a FITS file's first table that matter, by their names in upper case, and the header's keywords."""
+    with fits.open(io.BytesIO(content), memmap=False) as units:
+        table = next((unit for unit in units if isinstance(unit, fits.BinTableHDU)), None)
+        if table is None:
+            raise SkymapError("the FITS file has no table")
+        wanted = {"UNIQ", "PROBDENSITY", *PROBABILITY} & {column.upper() for column in table.columns.names}
+        if "UNIQ" not in wanted:
+            wanted &= {next((key for key in PROBABILITY if key in wanted), "")}
+        columns = {
+            column.upper(): np.asarray(table.data[column]).ravel()
+            for column in table.columns.names
+            if column.upper() in wanted
+        }
+        headers = (units[0].header, table.header)
+        return columns, {key: each[key] for each in headers for key in ("ORDERING", *SATELLITE) if key in each}
+
+
+def _earth(header: dict[str, Any]) -> Cap | None:
+    """Where the Earth was, by the keywords of Fermi GBM's files."""
+    ra, dec, radius = (header.get(key, default) for key, default in zip(SATELLITE, ("", "", EARTH), strict=True))
+    try:
+        return float(ra), float(dec), float(radius)
+    except (TypeError, ValueError):
+        return None
+
+
+def without_earth(localization: Localization, earth: Cap | None) -> Localization:
+    """The localization with nothing where the Earth hid the sky from the satellite, if it is known where."""
+    if earth is None:
+        return localization
+    density = localization.density.copy()
+    order, ipix = localization.levels
+    for each in np.unique(order):
+        cells = order == each
+        density[cells] *= _distances(int(each), ipix[cells], earth[0], earth[1]) > earth[2]
+    return Localization(localization.name, localization.uniq, density)
 
 
 def from_cone(ra: float, dec: float, error: float, name: str | None = None) -> Localization:
@@ -131,10 +190,16 @@ def from_cone(ra: float, dec: float, error: float, name: str | None = None) -> L
     """
     if not 0 < error <= 60:
         raise SkymapError("error: a radius between 0 and 60 deg is expected")
-    order, ipix = _cells_around(ra, dec, CONE_EDGE * error, error / FINENESS)
+    width = max(error, NARROWEST)
+    order, ipix = _cells_around(ra, dec, CONE_EDGE * width, width / FINENESS)
     distance = _distances(order, ipix, ra, dec)
-    density = np.where(distance <= CONE_EDGE * error, np.exp(-0.5 * (distance / error) ** 2), 0.0)
-    return _uniform_mesh(name or f"{ra:.5f}_{dec:.5f}_{error:.5f}", order, ipix, density)
+    density = np.where(distance <= CONE_EDGE * width, np.exp(-0.5 * (distance / width) ** 2), 0.0)
+    return _uniform_mesh(name or cone_name(ra, dec, error), order, ipix, density)
+
+
+def cone_name(ra: float, dec: float, error: float) -> str:
+    """What a cone is called that has no name of its own: ``90.00000_30.00000_10.00000``."""
+    return f"{ra:.5f}_{dec:.5f}_{error:.5f}"
 
 
 def from_ellipse(name: str, ra: float, dec: float, amaj: float, amin: float, phi: float) -> Localization:
@@ -161,8 +226,10 @@ def from_polygon(name: str, corners: list[tuple[float, float]]) -> Localization:
     ------
     SkymapError : it has fewer than three corners, no area, or is too large
     """
-    if len(corners) < 3:
-        raise SkymapError("polygon: three corners at least are expected")
+    if not 3 <= len(corners) <= MAX_POLYGON:
+        raise SkymapError(f"polygon: 3 to {MAX_POLYGON} corners are expected")
+    if not all(-360 <= ra <= 360 and -90 <= dec <= 90 for ra, dec in corners):
+        raise SkymapError("polygon: corners must be (ra, dec) with 0 <= ra <= 360 and -90 <= dec <= 90")
     vectors = _vectors(*np.radians(np.array(corners, dtype=float)).T)
     middle = vectors.mean(axis=0)
     if np.linalg.norm(middle) < 1e-6:
@@ -171,17 +238,27 @@ def from_polygon(name: str, corners: list[tuple[float, float]]) -> Localization:
     radius = float(np.degrees(np.arccos(np.clip(vectors @ (middle / np.linalg.norm(middle)), -1, 1))).max())
     if not 0 < radius < 80:
         raise SkymapError("polygon: it must lie within 80 deg of its centre")
-    order, ipix = _cells_around(ra, dec, radius, radius / (5 * FINENESS))
-    plane = _project(_vectors(*_positions(order, ipix)), ra, dec)
-    inside = _inside(plane, _project(vectors, ra, dec))
-    if not inside.any():
+    flat = _project(vectors, ra, dec)
+    x, y = flat.T
+    area = abs(float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))) / 2
+    if not area > 1e-15:
         raise SkymapError("polygon: it has no area")
+    size = min(radius / (5 * FINENESS), math.degrees(math.sqrt(area / POLYGON_CELLS)))
+    order, ipix = _cells_around(ra, dec, radius, size)
+    inside = _inside(_project(_vectors(*_positions(order, ipix)), ra, dec), flat)
     return _uniform_mesh(name, order, ipix, inside.astype(float))
+
+
+def _above_0(values: np.ndarray) -> np.ndarray:
+    """Which values are numbers above 0."""
+    return np.asarray(np.isfinite(values) & (values > 0))
 
 
 def _uniform_mesh(name: str, order: int, ipix: np.ndarray, density: np.ndarray) -> Localization:
     uniq = np.asarray(level_ipix_to_uniq(order, ipix), dtype=np.int64)
     kept = density > 0
+    if not kept.any():
+        raise SkymapError(f"{name}: the shape is too narrow to be drawn")
     return Localization(name, uniq[kept], density[kept])
 
 

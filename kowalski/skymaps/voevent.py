@@ -1,18 +1,24 @@
 """Notices in VOEvent 2.0 (IVOA recommendation of 2011): when, which event, and where its sky map is."""
 
+import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
-import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from kowalski.errors import SkymapError
-from kowalski.skymaps.localization import Localization
 
 NAMESPACE = "{http://www.ivoa.net/xml/VOEvent/v2.0}VOEvent"
+ROLES = ("observation", "prediction", "utility", "test")
+#: what a VOEvent is made of, each at most once, and what it must have to tell of a sky map
+CHILDREN = ("Who", "What", "WhereWhen", "How", "Why", "Citations", "Description", "Reference")
+NEEDED = ("Who", "What", "WhereWhen")
+#: characters of a notice, of which real ones have 20,000
+MAX_NOTICE = 1_000_000
 #: what a two-dimensional Gaussian's radius of 90 and of 50 percent is in standard deviations
 RADIUS_90, RADIUS_50 = 2.1460, 1.1774
 
@@ -23,15 +29,18 @@ class Notice:
 
     Attributes
     ----------
+    trigger_id : a number where it is one
     url : of the event's sky map
+    guessed : whether the notice does not name that URL itself, so that there may be nothing yet
     cone : right ascension, declination and standard deviation, deg
     earth : right ascension, declination and radius of the Earth as seen from the satellite, deg
     """
 
     dateobs: datetime
-    trigger_id: str | None
+    trigger_id: str | int | None
     aliases: list[str]
     url: str | None = None
+    guessed: bool = False
     cone: tuple[float, float, float] | None = None
     earth: tuple[float, float, float] | None = None
 
@@ -43,37 +52,43 @@ def read_voevent(text: str | bytes) -> Notice:
     ------
     SkymapError : it is no VOEvent 2.0, or does not say when
     """
+    if len(text) > MAX_NOTICE:
+        raise SkymapError(f"voevent: longer than {MAX_NOTICE} characters")
     try:
         root = fromstring(text.encode() if isinstance(text, str) else text)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last: an unknown encoding
         raise SkymapError(f"voevent: not a document that can be read: {error}") from None
-    if root.tag != NAMESPACE or not root.get("ivorn") or root.get("version") != "2.0":
-        raise SkymapError("voevent: not a VOEvent of version 2.0 with an ivorn")
+    _check(root)
     params = {element.get("name"): element.get("value") for element in root.iter("Param")}
     ivorn = str(root.get("ivorn"))
+    url = params.get("skymap_fits") or params.get("SKYMAP_URL_FITS_BASIC") or params.get("HealPix_URL")
+    guess = None if url else _healpix_url(params)
     return Notice(
         dateobs=_date(root),
-        trigger_id=params.get("TrigID"),
+        trigger_id=_trigger(params),
         aliases=_aliases(ivorn, params),
-        url=params.get("skymap_fits") or params.get("SKYMAP_URL_FITS_BASIC") or _healpix_url(params),
+        url=url or guess,
+        guessed=guess is not None,
         cone=_cone(root, ivorn, params),
         earth=_numbers(params, "GEO_RA", "GEO_DEC", "GEO_RAD") if "fermi" in ivorn.lower() else None,
     )
 
 
-def without_earth(localization: Localization, earth: tuple[float, float, float]) -> Localization:
-    """The localization with nothing where the Earth hid the sky from the satellite."""
-    from astropy_healpix import HEALPix
+def _check(root: Element) -> None:
+    """Refuse what does not have the structure of a VOEvent 2.0 that can tell of a sky map."""
+    if root.tag != NAMESPACE or not root.get("ivorn") or root.get("version") != "2.0":
+        raise SkymapError("voevent: not a VOEvent of version 2.0 with an ivorn")
+    if root.get("role", "observation") not in ROLES:
+        raise SkymapError(f"voevent: its role is none of {', '.join(ROLES)}")
+    children = [child.tag for child in root]
+    for name in {*children, *NEEDED}:
+        if name not in CHILDREN or children.count(name) != 1:
+            raise SkymapError(f"voevent: {name} is missing, not once there, or no part of a VOEvent")
 
-    ra, dec, radius = np.radians(earth)
-    density = localization.density.copy()
-    order, ipix = localization.levels
-    for each in np.unique(order):
-        cells = order == each
-        lon, lat = HEALPix(nside=2 ** int(each), order="nested").healpix_to_lonlat(ipix[cells])
-        cosines = np.sin(lat.rad) * np.sin(dec) + np.cos(lat.rad) * np.cos(dec) * np.cos(lon.rad - ra)
-        density[cells] = np.where(cosines > np.cos(radius), 0.0, density[cells])
-    return Localization(localization.name, localization.uniq, density)
+
+def _trigger(params: dict[Any, Any]) -> str | int | None:
+    found = params.get("TrigID")
+    return int(found) if found and found.isdecimal() and len(found) < 19 else found
 
 
 def _date(root: Element) -> datetime:
@@ -94,8 +109,10 @@ def _aliases(ivorn: str, params: dict[Any, Any]) -> list[str]:
     """The event's names with those who gave them."""
     if grace := params.get("GraceID"):
         return [f"LVC#{grace}"]
-    if "fermi" in ivorn.lower() and (trigger := params.get("TrigID")):
-        return [f"FERMI#{trigger}"]
+    if "fermi" in ivorn.lower():
+        burst = re.search(r"bn\d{9}", params.get("LightCurve_URL") or "")
+        name = burst[0] if burst else params.get("TrigID")
+        return [f"FERMI#{name}"] if name else []
     return []
 
 
@@ -104,7 +121,9 @@ def _healpix_url(params: dict[Any, Any]) -> str | None:
     url = params.get("LightCurve_URL") or ""
     if "glg_lc_medres34" not in url or not url.endswith(".gif"):
         return None
-    return str(url).replace("glg_lc_medres34", "glg_healpix_all").removesuffix(".gif") + ".fit"
+    # some notices say http
+    secure = "https://" + str(url).removeprefix("http://").removeprefix("https://")
+    return secure.replace("glg_lc_medres34", "glg_healpix_all").removesuffix(".gif") + ".fit"
 
 
 def _cone(root: Element, ivorn: str, params: dict[Any, Any]) -> tuple[float, float, float] | None:
@@ -123,7 +142,7 @@ def _cone(root: Element, ivorn: str, params: dict[Any, Any]) -> tuple[float, flo
             error = radii[0] / RADIUS_50
         else:
             error /= RADIUS_90
-    return (ra, dec, error) if np.isfinite([ra, dec, error]).all() and error > 0 else None
+    return (ra, dec, error) if 0 <= ra <= 360 and -90 <= dec <= 90 and 0 < error < math.inf else None
 
 
 def _numbers(params: dict[Any, Any], *names: str) -> Any:
