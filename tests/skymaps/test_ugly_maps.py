@@ -77,14 +77,12 @@ def test_twenty_contours_fit_one_document() -> None:
     assert max(corners) > 0.5 * MAX_CORNERS, "these are not among the larger ones"
 
 
-def test_holes_of_many_islands_belong_to_the_ring_around_them() -> None:
-    made = contours(whole_sky(ORDER, most_of_the_sky), [99.9])["contour99.9"]["coordinates"]
-    assert sum(len(polygon) - 1 for polygon in made) + len(made) >= 48
-    west, east = 120 - 180 - 0.5, 120 - 180 + 0.5
-    inside = [
-        polygon
-        for polygon in made
-        for ring in polygon[:1]
-        if min(x for x, _ in ring) < west and max(x for x, _ in ring) > east
-    ]
-    assert inside, "the part around the hole is there"
+def test_a_hole_in_most_of_the_sky_stays_empty(mongo: MongoDatabase) -> None:
+    contour = contours(whole_sky(ORDER, most_of_the_sky), [99.9])["contour99.9"]
+    geometry = {"type": "MultiPolygon", "coordinates": contour["coordinates"]}
+    mongo["points"].insert_many(
+        {"_id": distance, "at": {"type": "Point", "coordinates": [120 - 180, 40 + distance]}}
+        for distance in (-20, -7, -5, 0, 5, 7, 20)
+    )
+    found = {row["_id"] for row in mongo["points"].find({"at": {"$geoWithin": {"$geometry": geometry}}})}
+    assert found == {-20, -7, 7, 20}
