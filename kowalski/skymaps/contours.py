@@ -105,7 +105,11 @@ def _polygons(cells: Cells, rankings: dict[int, _Ranking], level: float) -> list
         parts = [_sides(part, mesh) for part in np.split(region, np.flatnonzero(np.diff(_part(region, mesh))) + 1)]
         if sum(len(sides) for _, sides in parts) <= MAX_CORNERS:
             break
-    return [polygon for points, sides in parts for polygon in _nested([points[ring] for ring in _walk(sides)])]
+    return [
+        polygon
+        for points, sides in parts
+        for polygon in _nested([_straightened(points[ring]) for ring in _walk(sides)])
+    ]
 
 
 def _rasterised(cells: Cells, mesh: int) -> Cells:
@@ -189,6 +193,17 @@ def _walk(sides: np.ndarray) -> list[list[int]]:
                 del following[corner]
             corner, cell = onward.pop(own)
     return rings
+
+
+def _straightened(ring: np.ndarray) -> np.ndarray:
+    """A ring without the corners at which it goes straight on.
+
+    Along the meridians that end base cells at the poles there are many, and MongoDB takes some of these for crossings.
+    """
+    before, after = np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0)
+    turn = np.abs(np.einsum("ij,ij->i", before, np.cross(ring, after)))
+    lengths = np.linalg.norm(ring - before, axis=1) * np.linalg.norm(after - ring, axis=1)
+    return ring[turn > 1e-8 * lengths + 1e-15]  # the latter is what numbers of 64 bits leave of 0
 
 
 def _nested(rings: list[np.ndarray]) -> list[Any]:
