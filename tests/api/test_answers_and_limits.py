@@ -181,6 +181,7 @@ def test_a_user_has_so_many_queries_at_a_time(
         assert {each.headers["Retry-After"] for each in refused} <= {"1", "2"}
         assert "2 of your queries are running" in refused[0].json()["message"]
     assert api.post("/api/queries", count, token=neighbour).status_code == 200
+    stored["users"].delete_one({"_id": "neighbour"})
     for thread in threads:
         thread.join()
     assert [answer.json()["data"] for answer in answers] == [[{"n": 1500}]] * 2
