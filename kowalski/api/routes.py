@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiMapping
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from kowalski.api.credentials import token_of
@@ -168,7 +169,7 @@ def _entrance(route: Route) -> Handler:
                 session.user.require_admin()
         arguments: list[Any] = []
         if route.params is not None:
-            arguments.append(_valid(route.params.model_validate, {**request.query, **request.match_info}))
+            arguments.append(_valid(route.params.model_validate, {**_plain(request.query), **request.match_info}))
         if route.body is not None:
             arguments.append(_valid(route.body.validate_python, await _content(request, route.large)))
         return await route.handler(request, *arguments)
@@ -180,7 +181,7 @@ async def _content(request: web.Request, large: bool) -> dict[str, Any]:
     """The JSON object that a request brings, whatever content type it claims (curl -d claims a form)."""
     data = await _read(request, LARGE if large else request.client_max_size)
     if not data and request.method in ("GET", "HEAD", "DELETE"):
-        return dict(request.query)
+        return _plain(request.query)
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
@@ -199,6 +200,12 @@ async def _read(request: web.Request, limit: int) -> bytes:
         if max(announced, len(data)) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, len(data), text=f"the body is larger than {limit} bytes")
     return bytes(data)
+
+
+def _plain(query: MultiMapping[str]) -> dict[str, Any]:
+    """The arguments of a query string; what is said several times is a list, as requests and penquins send lists."""
+    told = {key: query.getall(key) for key in query}
+    return {key: values[0] if len(values) == 1 else values for key, values in told.items()}
 
 
 def _valid(validate: Callable[[Any], Any], content: dict[str, Any]) -> Any:

@@ -126,6 +126,8 @@ def test_a_cone_from_first_to_last(api: Api, stocked: tuple[Database, MongoDatab
     found = call(api, "GET", params={"dateobs": DATE, "localization_name": NAME, "contours": "90,95"})
     assert found.json()["data"]["dateobs"] == "2022-06-18T18:31:05"
     assert found.json()["data"].keys() == {"dateobs", "localization_name", "aliases", "contours"}
+    listed = call(api, "GET", params={"dateobs": DATE, "contours": [90, 20]}).json()
+    assert listed["message"] == "skymap exists but is missing contours [20]"
     assert call(api, "HEAD", params={"dateobs": DATE}).status_code == 200
     missing = call(api, "GET", params={"dateobs": DATE, "contours": 20}).json()
     assert missing == {"status": "error", "message": "skymap exists but is missing contours [20]"}
