@@ -123,7 +123,8 @@ class Queries:
         self, catalog: str, pipeline: list[Document], reading: Reading, disk: bool
     ) -> AsyncIterator[Document]:
         """What a pipeline makes of a collection, one by one; ``disk``: sorts and groups may spill to the server's disk."""
-        hint = {"hint": reading.hint} if reading.hint else {}
+        index = reading.hint if isinstance(reading.hint, str) else dict(reading.hint or ())
+        hint = {"hint": index} if index else {}
         with _refused():
             batches = self.database[catalog].aggregate_raw_batches(
                 pipeline,

@@ -44,8 +44,8 @@ _EXPRESSIONS = """
     $regexMatch $replaceAll $replaceOne $reverseArray $round $rtrim $second $setDifference $setEquals $setField
     $setIntersection $setIsSubset $setUnion $shift $sin $sinh $size $slice $sortArray $split $sqrt $stdDevPop $stdDevSamp
     $strLenBytes $strLenCP $strcasecmp $substr $substrBytes $substrCP $subtract $sum $switch $tan $tanh $toBool $toDate
-    $toDecimal $toDouble $toInt $toLong $toLower $toObjectId $toString $toUpper $top $topN $trim $trunc $tsIncrement
-    $tsSecond $type $unsetField $week $year $zip
+    $toDecimal $toDouble $toHashedIndexKey $toInt $toLong $toLower $toObjectId $toString $toUUID $toUpper $top $topN $trim
+    $trunc $tsIncrement $tsSecond $type $unsetField $week $year $zip
     """
 OPERATORS = _names(_CONDITIONS) | _names(_EXPRESSIONS)
 
@@ -76,6 +76,8 @@ def strangers(value: Any, depth: int = 0) -> Iterator[str]:
                     continue
                 if key not in OPERATORS:
                     yield key
+                if key == "$meta" and item == "recordId":  # a running number: its gaps tell how many rows are hidden
+                    yield "$meta: recordId"
             yield from strangers(item, depth + 1)
     elif isinstance(value, list | tuple):
         for item in value:

@@ -1,12 +1,14 @@
 """An API for the tests of its routes, over a database with a few documents."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from accounts_harness import OWN, MakeUser, call, message
 from api_harness import Api, start_api
+from rights_harness import SEEN, Archive, open_archive
 
 from kowalski.alerts.coordinates import position
 from kowalski.database.client import MongoDatabase, connect
@@ -73,6 +75,21 @@ def another_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     yield start
     for running in started:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def archive(
+    test_data: Path, fresh_database: Callable[[], Database], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Archive]:
+    """An API over alerts of all programmes, with users who may see some of them."""
+    with open_archive(test_data, fresh_database(), tmp_path_factory.mktemp("rights")) as archive:
+        yield archive
+
+
+@pytest.fixture(params=list(SEEN))
+def who(request: pytest.FixtureRequest) -> str:
+    """Each of the archive's users."""
+    return str(request.param)
 
 
 @pytest.fixture

@@ -1,135 +1,32 @@
 """What users see: alerts, points and objects of their programmes, and nothing that tells of others."""
 
-from collections.abc import Callable, Iterator
-from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from api_harness import Api, start_api
 from bson import json_util
-from packets import real_packets
+from rights_harness import SEEN, USERS, Archive
 
-from kowalski.alerts.document import Alert, arrival, read_batch
-from kowalski.alerts.lightcurve import merged
-from kowalski.alerts.survey import get_survey
-from kowalski.api.services.rights import User
-from kowalski.database.alerts import Alerts
-from kowalski.database.client import MongoDatabase, connect
-from kowalski.settings import Database
-from kowalski.simulation.night import simulate
-
-ZTF = get_survey("ZTF")
-USERS: dict[str, dict[str, Any]] = {
-    "public": {},
-    "partner": {"ZTF": [1, 2]},
-    "caltech": {"ZTF": [1, 2, 3]},
-    "infrared": {"PGIR": True, "ZTF": False},
-}
-SEEN = {"public": {1}, "partner": {1, 2}, "caltech": {1, 2, 3}, "infrared": set(), "admin": {0, 1, 2, 3}}
-
-
-class Archive:
-    """An API over alerts of all programmes, and its users' tokens."""
-
-    def __init__(self, api: Api, database: MongoDatabase, alerts: list[Alert]):
-        self.api, self.database, self.alerts = api, database, alerts
-        self.tokens = {"admin": api.token}
-
-    def ask(self, who: str, query_type: str, query: dict[str, Any], **kwargs: Any) -> requests.Response:
-        return self.api.ask(query_type, query, token=self.tokens[who], **kwargs)
-
-    def data(self, who: str, query_type: str, query: dict[str, Any], **kwargs: Any) -> Any:
-        """The data of a query that works."""
-        answer = self.ask(who, query_type, query, **kwargs)
-        assert answer.status_code == 200, answer.text
-        return json_util.loads(answer.text).get("data")
-
-    def visible(self, who: str) -> set[int]:
-        """Candids that a user may see."""
-        return {alert.candid for alert in self.alerts if alert.candidate["programid"] in SEEN[who]}
-
-    def hidden(self, who: str) -> list[Alert]:
-        return [alert for alert in self.alerts if alert.candidate["programid"] not in SEEN[who]]
-
-
-def _programmed(alerts: list[Alert]) -> list[Alert]:
-    """Real alerts, of which every second object and some of its points belong to other programmes."""
-    changed = []
-    for number, alert in enumerate(deepcopy(alerts)):
-        alert.candidate["programid"] = 1 + number % 3
-        for points in alert.histories.values():
-            for place, point in enumerate(points):
-                point["programid"] = 1 + (number + place) % 3
-        changed.append(alert)
-    return changed
-
-
-@pytest.fixture(scope="module")
-def archive(
-    test_data: Path, fresh_database: Callable[[], Database], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Archive]:
-    """36 real packets spread over the programmes and 60 simulated ones, with their objects and the real indexes."""
-    settings = fresh_database()
-    database = connect(settings)
-    real, refused = read_batch(real_packets(test_data), ZTF)
-    made, _ = read_batch([_packet(each.data, number) for number, each in enumerate(simulate(60, seed=5))], ZTF)
-    alerts = _programmed(real) + made
-    assert (len(real), len(made), refused) == (36, 60, [])
-    room = Alerts(database, ZTF)
-    room.ensure_indexes()
-    room.insert([dict(alert.document) for alert in alerts])
-    by_object: dict[str, list[Alert]] = {}
-    for alert in alerts:
-        by_object.setdefault(alert.object_id, []).append(alert)
-    database["ZTF_alerts_aux"].insert_many(
-        {
-            "_id": object_id,
-            **merged({}, [arrival(each, ZTF) for each in own], ZTF),
-            "cross_matches": {"CLU_20190625": []},
-            "matched": {"candid": own[0].candid},
-        }
-        for object_id, own in by_object.items()
-    )
-    database["ZTF_alerts_classifications"].insert_many(
-        {"_id": alert.candid, "human_labels": {"SN": 1.0}} for alert in alerts
-    )
-    database["PGIR_alerts"].insert_one({"candid": 5, "objectId": "PGIR1", "candidate": {"jd": 1.0}})
-    database["LSST_alerts"].insert_one({"candid": 6, "objectId": "1", "candidate": {"jd": 1.0}})
-    database["Stars"].insert_many({"_id": alert.candid, "objectId": alert.object_id} for alert in alerts)
-    api = start_api(tmp_path_factory.mktemp("rights"), settings)
-    try:
-        api.wait_ready()
-        api.token = api.log_in().json()["token"]
-        archive = Archive(api, database, alerts)
-        for name, permissions in USERS.items():
-            api.post("/api/users", {"username": name, "password": "x", "permissions": permissions})
-            archive.tokens[name] = api.log_in(name, "x").json()["token"]
-        yield archive
-    finally:
-        api.stop()
-        database.client.close()
-
-
-def _packet(data: bytes, number: int) -> Any:
-    from kowalski.alerts.decode import Packet
-
-    return Packet(data, "rights", 0, number)
-
-
-@pytest.fixture(params=list(SEEN))
-def who(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+from kowalski.api.services.guard import behind, narrow, through
+from kowalski.api.services.rights import POINT_PROVENANCE, User
 
 
 def test_there_is_something_to_hide(archive: Archive) -> None:
-    assert [len(archive.visible(who)) for who in ("infrared", "public", "partner", "caltech", "admin")] == sorted(
-        {len(archive.visible(who)) for who in SEEN} | {0}
-    ) or len(archive.visible("public")) < len(archive.visible("partner")) < len(archive.visible("caltech"))
+    numbers = [len(archive.visible(who)) for who in ("public", "partner", "caltech")]
+    assert numbers == sorted(set(numbers))
+    assert 0 < numbers[0] < numbers[2] <= len(archive.alerts)
 
 
 CANDID = {"_id": 0, "candid": 1}
+
+
+def oldest(candid: int) -> list[dict[str, Any]]:
+    """The aggregate of the oldest README."""
+    return [
+        {"$match": {"candid": candid}},
+        {"$lookup": {"from": "ZTF_alerts_aux", "localField": "objectId", "foreignField": "_id", "as": "aux"}},
+        {"$replaceRoot": {"newRoot": {"$arrayElemAt": ["$aux", 0]}}},
+        {"$match": {"cross_matches.CLU_20190625.0": {"$exists": False}}},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -194,103 +91,217 @@ def test_positions(archive: Archive, who: str) -> None:
             assert {row["candid"] for rows in found.values() for row in rows} == archive.visible(who)
 
 
+LISTS = ("prv_candidates", "fp_hists")
+TAKEN_OUT = {"first_alert", "last_packet", "matched", "programids", "fp_hists_replaced"}
+
+
+def _shown(document: dict[str, Any], who: str) -> dict[str, Any] | None:
+    """What a user should see of a stored object."""
+    if who == "admin":
+        return document
+    seen = SEEN[who]
+    lists = {name: [point for point in document[name] if point["programid"] in seen] for name in LISTS}
+    if not (seen & set(document["programids"]) or any(lists.values())):
+        return None
+    own = {
+        name: [{key: value for key, value in point.items() if key not in POINT_PROVENANCE} for point in points]
+        for name, points in lists.items()
+    }
+    return {key: value for key, value in document.items() if key not in TAKEN_OUT} | own
+
+
 def test_objects_show_the_points_of_their_readers_programmes(archive: Archive, who: str) -> None:
-    rows = {row["_id"]: row for row in archive.data(who, "find", {"catalog": "ZTF_alerts_aux"})}
-    joined = archive.data(who, "aggregate", {"catalog": "Stars", "pipeline": [
-        {"$lookup": {"from": "ZTF_alerts_aux", "localField": "objectId", "foreignField": "_id", "as": "aux"}},
-        {"$unwind": "$aux"}, {"$replaceRoot": {"newRoot": "$aux"}}, {"$group": {"_id": "$_id", "doc": {"$first": "$$ROOT"}}},
-    ]})  # fmt: skip
-    assert {row["_id"]: row["doc"] for row in joined} == rows
     stored = {document["_id"]: document for document in archive.database["ZTF_alerts_aux"].find()}
-    for object_id, document in stored.items():
-        lists = ("prv_candidates", "fp_hists", "fp_hists_replaced")
-        points = {name: [p for p in document[name] if p["programid"] in SEEN[who]] for name in lists}
-        shown = bool(set(document["programids"]) & SEEN[who]) or any(points[name] for name in lists[:2])
-        assert (object_id in rows) is shown
-        if shown and who != "admin":
-            assert (
-                not {"first_alert", "last_packet", "matched", "programids", "fp_hists_replaced"}
-                & rows[object_id].keys()
-            )
-            for name in lists[:2]:
-                own = [
-                    {k: v for k, v in p.items() if k not in ("alert_candid", "alert_jd", "alert_mag", "first_jd")}
-                    for p in points[name]
-                ]
-                assert rows[object_id][name] == own
-    assert archive.data(who, "count_documents", {"catalog": "ZTF_alerts_aux", "filter": {}}) == len(rows)
-    hidden = archive.data(
+    expected = {name: shown for name, document in stored.items() if (shown := _shown(document, who))}
+    points = [point for document in stored.values() for point in document["fp_hists"]]
+    assert set(POINT_PROVENANCE) <= {key for point in points for key in point}
+    rows = {row["_id"]: row for row in archive.data(who, "find", {"catalog": "ZTF_alerts_aux"})}
+    assert json_util.dumps(rows, sort_keys=True) == json_util.dumps(expected, sort_keys=True)
+    joined = archive.rows(
         who,
-        "count_documents",
-        {
-            "catalog": "ZTF_alerts_aux",
-            "filter": {"prv_candidates.programid": {"$nin": [*SEEN[who], None]}, "fp_hists.0": {"$exists": True}},
-        },
-    )
-    assert hidden == 0 or who in ("admin", "partner", "caltech", "public")
-    for programme in {0, 1, 2, 3} - SEEN[who]:
-        for name in ("prv_candidates", "fp_hists"):
-            condition = {"catalog": "ZTF_alerts_aux", "filter": {f"{name}.programid": programme}}
-            assert archive.data(who, "count_documents", condition) == 0
-
-
-ERRORS = [
-    lambda mag: {"$expr": {"$gt": [{"$divide": [1, {"$subtract": ["$candidate.magpsf", mag]}]}, -1e300]}},
-    lambda mag: {"$and": [{"$expr": {"$gt": [{"$divide": [1, {"$subtract": ["$candidate.magpsf", mag]}]}, -1e300]}}, {"candid": {"$gt": 0}}]},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("condition", ERRORS)
-def test_no_error_tells_of_hidden_rows(archive: Archive, condition: Callable[[float], dict[str, Any]]) -> None:
-    for alert in archive.hidden("public")[:12]:
-        bad = condition(alert.candidate["magpsf"])
-        shared = [a for a in archive.alerts if a.candidate["magpsf"] == alert.candidate["magpsf"]]
-        if any(a.candid in archive.visible("public") for a in shared):
-            continue
-        assert archive.ask("admin", "find", {"catalog": "ZTF_alerts", "filter": bad}).status_code == 400
-        for query_type in ("find", "find_one", "count_documents"):
-            answer = archive.ask("public", query_type, {"catalog": "ZTF_alerts", "filter": bad, "projection": CANDID})
-            assert answer.status_code == 200, (query_type, answer.text)
-        for hint in ("objectId_-1", "radec_objectId", "candid"):
-            answer = archive.ask(
-                "public", "find", {"catalog": "ZTF_alerts", "filter": bad, "projection": CANDID}, hint=hint
-            )
-            assert answer.status_code == 200 or "hint" in answer.json()["message"]
-        divided = {"$project": {"x": bad["$expr"] if "$expr" in bad else bad["$and"][0]["$expr"]}}
-        for pipeline in ([{"$match": bad}], [divided], [{"$sort": {"candid": 1}}, divided]):
-            assert (
-                archive.ask("public", "aggregate", {"catalog": "ZTF_alerts", "pipeline": pipeline}).status_code == 200
-            )
-
-
-def test_surveys_without_programmes_are_all_or_nothing(archive: Archive, who: str) -> None:
-    seen = {"PGIR_alerts": who in ("admin", "infrared"), "LSST_alerts": True}
-    for catalog, shown in seen.items():
-        assert len(archive.data(who, "find", {"catalog": catalog, "filter": {}})) == shown
-        assert archive.data(who, "count_documents", {"catalog": catalog, "filter": {}}) == shown
-        assert archive.data(who, "estimated_document_count", {"catalog": catalog}) == shown
-        assert catalog in archive.data(who, "info", {"command": "catalog_names"})
-
-
-def test_the_oldest_query_uses_its_indexes(archive: Archive, who: str) -> None:
-    """The aggregate of the oldest README, within its 10 ms or told so; and MongoDB's plan of what the user's becomes."""
-    candid = next(iter(archive.visible(who)), archive.alerts[0].candid)
-    pipeline = [
-        {"$match": {"candid": candid}},
+        "Stars",
         {"$lookup": {"from": "ZTF_alerts_aux", "localField": "objectId", "foreignField": "_id", "as": "aux"}},
-        {"$replaceRoot": {"newRoot": {"$arrayElemAt": ["$aux", 0]}}},
-        {"$match": {"cross_matches.CLU_20190625.0": {"$exists": False}}},
-    ]
-    for _ in range(20):
-        answer = archive.ask(who, "aggregate", {"catalog": "ZTF_alerts", "pipeline": pipeline}, max_time_ms=10)
-        if "operation exceeded time limit" not in answer.text:
-            break
-    assert len(answer.json()["data"]) == (1 if archive.visible(who) else 0)
-    user = User.of({"_id": who, "permissions": USERS.get(who, {})}, "admin", {"ZTF": [1]})
-    from kowalski.api.services.guard import narrow
+        {"$unwind": "$aux"},
+        {"$group": {"_id": "$aux._id", "aux": {"$first": "$aux"}}},
+    )
+    assert {row["_id"]: row["aux"] for row in joined} == rows
+    assert archive.data(who, "count_documents", {"catalog": "ZTF_alerts_aux", "filter": {}}) == len(rows)
+    for path in ("prv_candidates.programid", "fp_hists.programid"):
+        for programme in {0, 1, 2, 3} - SEEN[who]:
+            condition = {"catalog": "ZTF_alerts_aux", "filter": {path: programme}}
+            assert archive.data(who, "count_documents", condition) == 0
+    for path in TAKEN_OUT:
+        condition = {"catalog": "ZTF_alerts_aux", "filter": {path: {"$exists": True}}}
+        assert (archive.data(who, "count_documents", condition) > 0) is (who == "admin")
 
-    examined = archive.database.command("explain", {"aggregate": "ZTF_alerts", "pipeline": narrow("ZTF_alerts", pipeline, user), "cursor": {}}, verbosity="executionStats")  # fmt: skip
-    assert "COLLSCAN" not in json_util.dumps(examined["stages"][0]) or who == "infrared"
-    aux = user.window("ZTF_alerts_aux").stages
-    plan = archive.database.command("explain", {"aggregate": "ZTF_alerts_aux", "pipeline": [*aux, {"$match": {"_id": "x"}}], "cursor": {}}, verbosity="queryPlanner")  # fmt: skip
-    assert "COLLSCAN" not in json_util.dumps(plan) or who == "infrared"
+
+def test_objects_without_their_programmes_are_shown_by_their_points(archive: Archive, who: str) -> None:
+    """As older versions stored them."""
+    old = archive.database["ZTF_alerts_aux"]
+    old.insert_one({"_id": "old1", "prv_candidates": [{"candid": 1, "programid": 1}, {"candid": 2, "programid": 2}]})
+    old.insert_one({"_id": "old2", "prv_candidates": [{"candid": 3, "programid": 2}], "cross_matches": {}})
+    old.insert_one({"_id": "old3", "cross_matches": {}})
+    try:
+        rows = archive.data(who, "find", {"catalog": "ZTF_alerts_aux", "filter": {"_id": {"$regex": "^old"}}})
+    finally:
+        old.delete_many({"_id": {"$regex": "^old"}})
+    found = {row["_id"]: [point["candid"] for point in row.get("prv_candidates", ())] for row in rows}
+    expected = {"old1": [candid for candid in (1, 2) if candid in SEEN[who]]}
+    expected |= {"old2": [3]} if 2 in SEEN[who] else {}
+    assert found == expected | ({"old3": []} if who == "admin" else {})
+
+
+@pytest.mark.parametrize(
+    "projection",
+    [
+        {"prv_candidates": {"$slice": -2}},
+        {"prv_candidates": {"$slice": 0}, "fp_hists": {"$slice": [1, 2]}},
+        {"_id": 0, "prv_candidates": {"$slice": 1}},
+        {"_id": 1, "cross_matches": 1, "prv_candidates": {"$slice": 1}},
+        {"cross_matches": 0, "prv_candidates": {"$slice": [-2, 1]}, "nothing": {"$slice": 1}},
+        {"prv_candidates.jd": 1, "n": {"$size": "$prv_candidates"}},
+        {"first": {"$arrayElemAt": ["$prv_candidates.jd", 0]}, "_id": 0},
+    ],
+)
+def test_projections_of_objects_are_those_of_a_find(archive: Archive, projection: dict[str, Any]) -> None:
+    """Of what is visible, MongoDB's own find gives the same."""
+    visible = archive.data("partner", "find", {"catalog": "ZTF_alerts_aux"}, sort="_id")
+    copy = archive.database["Visible"]
+    copy.insert_many(visible)
+    try:
+        expected = list(copy.find({}, projection).sort("_id", 1))
+    finally:
+        copy.drop()
+    query = {"catalog": "ZTF_alerts_aux", "projection": projection}
+    assert archive.data("partner", "find", query, sort="_id") == expected
+    assert archive.data("partner", "find_one", query, sort="_id", skip=3) == expected[3]
+
+
+@pytest.mark.parametrize("projection", [{"prv_candidates": {"$elemMatch": {"fid": 1}}}, {"prv_candidates.$": 1}])
+def test_projections_that_search_in_lists_are_refused_clearly(archive: Archive, projection: dict[str, Any]) -> None:
+    query = {"catalog": "ZTF_alerts_aux", "filter": {"prv_candidates.fid": 1}, "projection": projection}
+    assert "use aggregate with $filter" in archive.refusal("partner", "find", query)
+    assert archive.data("admin", "find", query)
+
+
+def test_other_surveys(archive: Archive, who: str) -> None:
+    """Those without programmes are all or nothing; copies under other names are for those who see all of the survey."""
+    numbers = {
+        "PGIR_alerts": 1 if who in ("admin", "infrared") else 0,
+        "LSST_alerts": 1,
+        "WNTR_alerts": {"admin": 2, "infrared": 1}.get(who, 0),
+        "ZTF_alerts_of_old": len(archive.alerts) if who == "admin" else 0,
+        "PGIR_alerts_aux": 0,
+    }
+    for catalog, number in numbers.items():
+        assert len(archive.data(who, "find", {"catalog": catalog, "filter": {}})) == number
+        assert archive.data(who, "count_documents", {"catalog": catalog, "filter": {}}) == number
+        assert archive.data(who, "estimated_document_count", {"catalog": catalog}) == number
+        assert len(archive.rows(who, "LSST_alerts", {"$unionWith": catalog})) == 1 + number
+    assert set(numbers) - {"PGIR_alerts_aux"} <= set(archive.data(who, "info", {"command": "catalog_names"}))
+
+
+def test_options_count_visible_rows(archive: Archive, who: str) -> None:
+    """With each hint: sorted, skipped and limited rows are those of a list without the hidden ones."""
+    candids = sorted(archive.visible(who), reverse=True)
+    query = {"catalog": "ZTF_alerts", "projection": CANDID}
+    for hint in ("candid", {"candid": -1}, [["candid", -1]], {"$natural": 1}):
+        rows = archive.data(who, "find", query, sort={"candid": -1}, skip=3, limit=5, hint=hint)
+        assert [row["candid"] for row in rows] == candids[3:8]
+        query_one = archive.data(who, "find_one", query, sort=[["candid", -1]], skip=4, hint=hint)
+        assert query_one == {"candid": candids[4]}
+        assert archive.data(who, "count_documents", query, skip=3, limit=500, hint=hint) == len(candids) - 3
+        pipeline = {"pipeline": [{"$match": {}}], **query}
+        rows = archive.data(who, "aggregate", pipeline, sort={"candid": -1}, skip=3, limit=5, hint=hint)
+        assert rows == [{"candid": candid} for candid in candids[3:8]]
+
+
+def _examined(archive: Archive, command: dict[str, Any]) -> tuple[int, str]:
+    """How many documents MongoDB looks at, and its plan as text."""
+    plan = archive.database.command("explain", command, verbosity="executionStats")
+    stats = plan["stages"][0]["$cursor"]["executionStats"] if "stages" in plan else plan["executionStats"]
+    return stats["totalDocsExamined"], json_util.dumps(plan)
+
+
+def test_indexes_are_used(archive: Archive, who: str) -> None:
+    """MongoDB's plans of what users' queries become: an alert by its candid, an object by its id, both joined."""
+    user = User.of({"_id": who, "permissions": USERS.get(who, {})}, "admin", {"ZTF": [1]})
+    candid = max(archive.visible(who))
+    condition = through(user.window("ZTF_alerts"), {"candid": candid})
+    examined, plan = _examined(archive, {"find": "ZTF_alerts", "filter": condition, "limit": 1})
+    assert (examined, "COLLSCAN" in plan) == (1, False)
+    name = archive.data(who, "find_one", {"catalog": "ZTF_alerts", "filter": {"candid": candid}})["objectId"]
+    by_id = behind(user.window("ZTF_alerts_aux"), [{"$match": {"_id": name}}])
+    examined, plan = _examined(archive, {"aggregate": "ZTF_alerts_aux", "pipeline": by_id, "cursor": {}})
+    assert (examined, "COLLSCAN" in plan) == (1, False)
+    fragile = {"$expr": {"$gt": [{"$divide": [1, {"$size": {"$ifNull": ["$prv_candidates", [1]]}}]}, 0]}}
+    for condition in ({"_id": name, **fragile}, {"$and": [fragile, {"$and": [{"_id": name}, {"x": None}]}]}):
+        by_both = behind(user.window("ZTF_alerts_aux"), [{"$match": condition}])
+        examined, plan = _examined(archive, {"aggregate": "ZTF_alerts_aux", "pipeline": by_both, "cursor": {}})
+        assert (examined, "COLLSCAN" in plan) == (1, False)
+    joined = narrow("ZTF_alerts", oldest(candid), user)
+    examined, plan = _examined(archive, {"aggregate": "ZTF_alerts", "pipeline": joined, "cursor": {}})
+    lookups = [stage for stage in json_util.loads(plan).get("stages", ()) if "$lookup" in stage]
+    looked_up = sum(lookup["totalDocsExamined"] for lookup in lookups)  # elsewhere it is among those examined
+    assert (examined + looked_up, "COLLSCAN" in plan) == (2, False)
+    assert [lookup["indexesUsed"] for lookup in lookups] == [["_id_"]] * len(lookups)
+
+
+def test_the_oldest_query(archive: Archive, who: str) -> None:
+    candid = max(archive.visible(who))
+    (row,) = archive.rows(who, "ZTF_alerts", *oldest(candid))
+    assert row == archive.data(who, "find_one", {"catalog": "ZTF_alerts_aux", "filter": {"_id": row["_id"]}})
+    for alert in archive.hidden(who)[:3]:
+        assert archive.rows(who, "ZTF_alerts", *oldest(alert.candid)) == []
+
+
+@pytest.mark.parametrize(
+    ("permissions", "seen"),
+    [
+        ({}, {"ZTF": {1}, "LSST": True, "PGIR": False}),
+        ({"ZTF": [2, 3]}, {"ZTF": {1, 2, 3}}),
+        ({"ZTF": []}, {"ZTF": {1}}),
+        ({"ZTF": False, "LSST": False}, {"ZTF": {1}, "LSST": True}),
+        ({"ZTF": True, "PGIR": True}, {"ZTF": True, "PGIR": True, "WNTR": False}),
+        ({"WNTR": [2]}, {"WNTR": {2}, "ZTF": {1}}),
+        ({"ZTF": "all", "PGIR": 1, "LSST": None, "WNTR": {"a": 1}}, {"ZTF": {1}, "PGIR": False, "LSST": True, "WNTR": False}),
+        ({"ZTF": [True, "2", 3.0, None, [2]]}, {"ZTF": {1}}),
+        (None, {"ZTF": {1}, "PGIR": False}),
+        ("anything", {"ZTF": {1}, "PGIR": False}),
+        ([1, 2], {"ZTF": {1}, "PGIR": False}),
+    ],
+)  # fmt: skip
+def test_permissions_add_to_the_public_data(permissions: Any, seen: dict[str, Any]) -> None:
+    """Whatever older versions let be stored."""
+    user = User.of({"_id": "x", "permissions": permissions}, "admin", {"ZTF": [1], "LSST": True})
+    assert {survey: user.sees(survey) for survey in seen} == seen
+    assert User.of({"_id": "admin", "permissions": permissions}, "admin", {}).sees("ZTF") is True
+    assert User.of({"_id": "x"}, "admin", {}).sees("ZTF") is False
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [{"$match": {"objectId": {"$regex": "^ztf", "$options": "i"}, "candidate.jd": {"$type": "double", "$mod": [1, 0]}}}],
+        [{"$match": {"coordinates.radec_geojson": {"$geoWithin": {"$centerSphere": [[0, 0], 1]}}}}],
+        [{"$match": {"$nor": [{"coordinates.radec_geojson": {"$geoIntersects": {"$geometry": {"type": "Point", "coordinates": [0, 0]}}}}]}}],
+        [{"$match": {"$sampleRate": 0.5, "$comment": "half"}}],
+        [{"$match": {"$jsonSchema": {"required": ["candid"]}, "candidate.fid": {"$bitsAnySet": 3}}}],
+        [{"$geoNear": {"near": {"type": "Point", "coordinates": [0, 0]}, "distanceField": "d", "key": "coordinates.radec_geojson",
+            "query": {"candidate.rb": {"$gte": 0}}, "spherical": True, "minDistance": 1, "maxDistance": 1e9, "distanceMultiplier": 2, "includeLocs": "where"}}],
+        [{"$setWindowFields": {"partitionBy": "$objectId", "sortBy": {"candidate.jd": 1}, "output": {
+            "n": {"$documentNumber": {}}, "slope": {"$derivative": {"input": "$candidate.magpsf"}, "window": {"documents": [-1, 0]}},
+            "before": {"$shift": {"output": "$candid", "by": -1}}, "mean": {"$expMovingAvg": {"input": "$candidate.magpsf", "N": 2}}}}}],
+        [{"$fill": {"sortBy": {"candidate.jd": 1}, "output": {"a": {"method": "locf"}, "b": {"value": 1}}}}],
+        [{"$project": {"at": {"$toDate": {"$multiply": [{"$subtract": ["$candidate.jd", 2440587.5]}, 86400000]}}}},
+            {"$project": {"night": {"$dateToString": {"date": "$at", "format": "%Y%m%d"}}, "next": {"$dateAdd": {"startDate": "$at", "unit": "day", "amount": 1}}}},
+            {"$densify": {"field": "next", "range": {"step": 100000, "unit": "day", "bounds": "full"}}}],
+        [{"$group": {"_id": "$objectId", "last": {"$top": {"sortBy": {"candidate.jd": -1}, "output": "$candid"}}, "all": {"$push": "$candid"}, "n": {"$count": {}}}}],
+        [{"$bucketAuto": {"groupBy": "$candidate.magpsf", "buckets": 3}}],
+        [{"$sample": {"size": 3}}, {"$unset": "cutoutScience"}, {"$replaceWith": "$candidate"}],
+        [{"$project": {"g": {"$getField": "candid"}, "z": {"$zip": {"inputs": [["$candid"], [1]]}}, "s": {"$switch": {"branches": [{"case": {"$lt": ["$candidate.fid", 2]}, "then": "g"}], "default": "$$REMOVE"}}}}],
+    ],
+)  # fmt: skip
+def test_what_astronomers_use_is_allowed(archive: Archive, stages: list[dict[str, Any]]) -> None:
+    """Stages and operators of all kinds of MongoDB's manual, over a window."""
+    assert archive.rows("public", "ZTF_alerts", *stages) or "$sampleRate" in str(stages)

@@ -64,6 +64,7 @@ class Collection(Body):
 class Stages(Body):
     catalog: Name
     pipeline: Pipeline
+    projection: Projection = {}
 
 
 class Cone(Body):

@@ -84,7 +84,15 @@ def _narrow(catalog: str, pipeline: Pipeline, user: User) -> Pipeline:
 
 
 def _through_windows(pipeline: Pipeline, user: User) -> Pipeline:
-    return [{name: _stage(name, body, user)} for stage in pipeline for name, body in stage.items()]
+    """The stages, each with what it reads from other collections seen through their windows."""
+    stages: Pipeline = []
+    hides = False
+    for stage in pipeline:
+        seen = {name: _stage(name, body, user) for name, body in stage.items()}
+        apart = hides and _is_fragile(stage)  # MongoDB may move it into the pipeline of what was joined
+        stages += _kept_apart(stage) if apart else [seen]
+        hides = (hides and not apart) or seen != stage
+    return stages
 
 
 def behind(window: Window, pipeline: Pipeline) -> Pipeline:
@@ -102,12 +110,35 @@ def behind(window: Window, pipeline: Pipeline) -> Pipeline:
 
 def _in_their_place(pipeline: Pipeline) -> Pipeline:
     """The stages, of which MongoDB must not move a condition that can fail forward, among the window's own."""
-    fragile = (stage for stage in pipeline if "$match" in stage and _shielded(stage, True) != stage)
-    first = next(fragile, None)
-    if first is None:
+    place = next((number for number, stage in enumerate(pipeline) if _is_fragile(stage)), None)
+    if place is None:
         return pipeline
-    place = pipeline.index(first)
-    return [*pipeline[:place], {"$limit": EVERYTHING}, *pipeline[place:]]
+    return [*pipeline[:place], *_kept_apart(pipeline[place]), *pipeline[place + 1 :]]
+
+
+def _is_fragile(stage: Stage) -> bool:
+    """Whether a stage is a condition that may raise an error over some document."""
+    return isinstance(stage.get("$match"), dict) and _shielded(stage, True) != stage
+
+
+def _kept_apart(stage: Stage) -> Pipeline:
+    """A fragile condition in two: what can't fail, which may go where an index is, then the rest, which stays here."""
+    parts = [({"$match": part}, part) for part in _parts(stage["$match"])]
+    sturdy, fragile = ([part for match, part in parts if _is_fragile(match) is fails] for fails in (False, True))
+    first: Pipeline = [{"$match": {"$and": sturdy}}] if sturdy else []
+    return [*first, {"$limit": EVERYTHING}, {"$match": {"$and": fragile}}]
+
+
+def _parts(condition: Any) -> list[Stage]:
+    """Conditions that must all be met for one to be."""
+    parts: list[Stage] = []
+    for key, item in condition.items():
+        inner = item if key == "$and" and isinstance(item, list | tuple) and item else None
+        if inner is not None and all(isinstance(each, dict) for each in inner):
+            parts += [part for each in inner for part in _parts(each)]
+        else:
+            parts.append({key: item})
+    return parts
 
 
 def _shielded(condition: Any, visible: Any) -> Any:
@@ -139,7 +170,9 @@ def _stage(name: str, body: Any, user: User) -> Any:
     if name not in READS_FROM:
         return body
     key = READS_FROM[name]
-    body = {key: body} if isinstance(body, str) else body
+    if isinstance(body, str):
+        inner = _narrow(body, [], user)
+        return {key: body, "pipeline": inner} if inner else body
     if not isinstance(body, dict):
         raise BadRequest(f"{name}: an object is expected")
     if name == "$lookup" and key not in body:  # its pipeline begins with $documents
@@ -150,8 +183,15 @@ def _stage(name: str, body: Any, user: User) -> Any:
     user.require_open(source)
     if name == "$graphLookup":
         return _within_window(body, user.window(source))
+    _require_whole(body.get("foreignField"), source, user)
     inner = _narrow(source, body.get("pipeline", []), user)
     return {**body, "pipeline": inner} if inner or "pipeline" in body else body
+
+
+def _require_whole(path: Any, source: str, user: User) -> None:
+    """Raise `BadRequest` for a ``foreignField`` with hidden parts: MongoDB compares it as stored, before the window."""
+    if isinstance(path, str) and path.split(".")[0] in user.window(source).changes:
+        raise BadRequest(f"$lookup: {path} of {source} has parts that you may not see, use let and pipeline")
 
 
 def _within_window(body: dict[str, Any], window: Window) -> dict[str, Any]:

@@ -60,7 +60,8 @@ class QueryService:
             case EstimatedDocumentCount(query=asked):
                 return await reads.estimated_count(asked.catalog, reading)
             case Aggregate(query=asked, kwargs=options):
-                return reads.aggregate(asked.catalog, asked.pipeline, reading, options.allow_disk_use)
+                shown = replace(reading, projection=asked.projection)
+                return reads.aggregate(asked.catalog, asked.pipeline, shown, options.allow_disk_use)
             case ConeSearch(query=asked):
                 cone = asked.object_coordinates
                 return await Cones(reads).within(asked.catalogs, cone.radec, cone.radius, reading)

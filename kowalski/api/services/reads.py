@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-from kowalski.api.services import guard
+from kowalski.api.services import guard, projections
 from kowalski.api.services.guard import through
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, Queries, Reading
@@ -29,7 +29,9 @@ class Reads:
         self._check(catalog, condition, reading)
         window = self.user.window(catalog)
         if window.shape:
-            return self.queries.aggregate(catalog, guard.behind(window, _as_stages(condition, reading)), reading, True)
+            plain = replace(reading, projection=None)
+            pipeline = [*_as_stages(condition, plain), *projections.as_stages(reading.projection or {})]
+            return self.queries.aggregate(catalog, guard.behind(window, pipeline), plain, True)
         return self.queries.find(catalog, through(window, condition), reading)
 
     async def find_one(self, catalog: str, condition: Document, reading: Reading) -> Document | None:

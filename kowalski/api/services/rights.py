@@ -25,12 +25,12 @@ CLOSED = frozenset(
     }
 )
 CLOSED_PREFIXES = ("quarantine", "system.")
-#: collections that hold a survey's alerts, objects, and classifications
-SURVEY_COLLECTION = re.compile(r"([A-Z0-9]+)_alerts(_aux|_classifications)?")
+#: collections that hold a survey's alerts, its objects, their classifications, or copies of such under other names
+SURVEY_COLLECTION = re.compile(r"([A-Z0-9]+)_alerts(.*)", re.DOTALL)
 #: what an object's document says of alerts that its reader may not see
 PROVENANCE = ("first_alert", "last_packet", "matched", "version")
 #: where a point of forced photometry came from
-POINT_PROVENANCE = ("alert_candid", "alert_jd", "alert_mag", "first_jd")
+POINT_PROVENANCE = ("alert_candid", "alert_jd", "alert_mag", "alert_ra", "alert_dec", "first_jd")
 NOTHING: dict[str, Any] = {"_id": {"$in": []}}
 
 Stage = dict[str, Any]
@@ -52,11 +52,13 @@ class Window:
     match : condition on the documents as stored; empty: all of them
     expression : the same as an expression, where ``shape`` is empty
     shape : stages that take out what is hidden inside them, and then documents that have nothing left to show
+    changes : fields that these stages change
     """
 
     match: dict[str, Any] = field(default_factory=dict)
     expression: Any = True
     shape: tuple[Stage, ...] = ()
+    changes: frozenset[str] = frozenset()
 
     @property
     def whole(self) -> bool:
@@ -86,14 +88,17 @@ class User:
 
     @classmethod
     def of(cls, document: Mapping[str, Any], admin: str, public: Mapping[str, Any]) -> "User":
-        """The user of a document of ``users``; ``public`` is what those see whose permissions say nothing of a survey."""
+        """The user of a document of ``users``, who sees what is ``public`` and what his permissions add to it."""
         own = document.get("permissions")  # older versions let anything be stored there
-        permissions = {**public, **(own if isinstance(own, Mapping) else {})}
+        own = own if isinstance(own, Mapping) else {}
         groups = document.get("groups")
         return cls(
             name=document["_id"],
             is_admin=document["_id"] == admin,
-            permissions={survey: _programmes(value) for survey, value in permissions.items()},
+            permissions={
+                survey: _together(_programmes(public.get(survey)), _programmes(own.get(survey)))
+                for survey in {**public, **own}
+            },
             groups=frozenset(each for each in groups if type(each) is int) if isinstance(groups, list) else frozenset(),
         )
 
@@ -120,15 +125,17 @@ class User:
         named = SURVEY_COLLECTION.fullmatch(collection)
         if named is None or (seen := self.sees(named[1])) is True:
             return Window()
-        if not seen:
-            return Window(NOTHING, expression=False)
         survey, kind = named[1], named[2]
-        alerts = {f"candidate.{_program_field(survey)}": {"$in": sorted(seen)}}
-        if kind is None:
-            return Window(alerts, {"$in": [f"$candidate.{_program_field(survey)}", sorted(seen)]})
+        if not seen or kind not in ("", "_aux", "_classifications"):
+            return Window(NOTHING, expression=False)
+        program, programmes = f"candidate.{_program_field(survey)}", sorted(seen)
+        alerts = {program: {"$in": programmes}}
+        if not kind:
+            # $$ROOT, as the let of a $lookup may say what $$CURRENT is
+            return Window(alerts, {"$in": [f"$$ROOT.{program}", programmes]})
         if kind == "_classifications":
             return Window(shape=_of_visible_alerts(f"{survey}_alerts", alerts))
-        return _window_on_objects(survey, sorted(seen))
+        return _window_on_objects(survey, programmes)
 
 
 def _programmes(permission: Any) -> Programmes:
@@ -139,24 +146,31 @@ def _programmes(permission: Any) -> Programmes:
     return frozenset(each for each in named if type(each) is int) or False
 
 
+def _together(first: Programmes, second: Programmes) -> Programmes:
+    """What two permissions allow."""
+    if first is True or second is True:
+        return True
+    return frozenset().union(first or (), second or ()) or False
+
+
 def _window_on_objects(survey: str, programmes: list[int]) -> Window:
     """Objects with an alert or a point of these programmes, without the points of others."""
     program = _program_field(survey)
     lists = _histories(survey)
     matches = [{"programids": {"$in": programmes}}, *({f"{name}.{program}": {"$in": programmes}} for name in lists)]
     shown = {
-        name: {"$cond": [{"$isArray": f"${name}"}, _visible_points(name, program, programmes), "$$REMOVE"]}
+        name: {"$cond": [{"$isArray": f"$$ROOT.{name}"}, _visible_points(name, program, programmes), "$$REMOVE"]}
         for name in lists
     }
     hidden = [*PROVENANCE, "programids", *(f"{name}_replaced" for name in lists)]
-    return Window({"$or": matches}, shape=({"$set": shown}, {"$unset": hidden}))
+    return Window({"$or": matches}, shape=({"$set": shown}, {"$unset": hidden}), changes=frozenset([*lists, *hidden]))
 
 
 def _visible_points(name: str, program: str, programmes: list[int]) -> dict[str, Any]:
     point: Any = "$$point"
     for key in POINT_PROVENANCE:
         point = {"$unsetField": {"field": key, "input": point}}
-    seen = {"$filter": {"input": f"${name}", "as": "point", "cond": {"$in": [f"$$point.{program}", programmes]}}}
+    seen = {"$filter": {"input": f"$$ROOT.{name}", "as": "point", "cond": {"$in": [f"$$point.{program}", programmes]}}}
     return {"$map": {"input": seen, "as": "point", "in": point}}
 
 
