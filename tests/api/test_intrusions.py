@@ -277,3 +277,73 @@ def test_options_reach_nothing_else(archive: Archive) -> None:
     assert {row["key"]["candid"] for row in rows} == archive.visible("public")
     said = archive.refusal("public", "find", query | {"projection": {"n": {"$meta": "recordId"}}})
     assert said == "Query uses forbidden operators: $meta: recordId", "its gaps would tell of hidden rows"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        [{"$expr": {"$abs": "$a"}}],
+        {"$and": [{"$expr": {"$abs": "$a"}}, 3]},
+        {"$and": 3, "$expr": {"$abs": "$a"}},
+        {"$and": [], "$expr": {"$abs": "$a"}},
+        {"$expr": {"$abs": ["$a", 1, 2]}},
+        {"$expr": {"$cond": [{"$abs": 1}]}},
+    ],
+)
+def test_conditions_that_are_none_are_refused(archive: Archive, condition: Any) -> None:
+    for pipeline in ([{"$match": condition}], [{"$limit": 1}, {"$unionWith": "ZTF_alerts"}, {"$match": condition}]):
+        for catalog in ("ZTF_alerts", "ZTF_alerts_aux", "Stars"):
+            archive.refusal("public", "aggregate", {"catalog": catalog, "pipeline": pipeline})
+
+
+SIZES = {
+    "alerts": {"$size": "$alerts"},
+    "magnitudes": {"$sortArray": {"input": "$alerts.candidate.magpsf", "sortBy": 1}},
+}
+POINTS = {"_id": 1, "n": {"$size": {"$ifNull": ["$prv_candidates", []]}}, "jds": "$fp_hists.jd"}
+
+
+def _questions(alerts: str, objects: str) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Aggregates over collections of these names."""
+    by_object = {"from": alerts, "localField": "_id", "foreignField": "objectId", "as": "alerts"}
+    walk = {"startWith": "$_id", "connectFromField": "objectId", "connectToField": "objectId", "as": "alerts"}
+    correlated = {"from": alerts, "let": {"name": "$_id"}, "as": "alerts"}
+    own = {"$match": {"$expr": {"$eq": ["$objectId", "$$name"]}}}
+    old = {"$match": {"$expr": {"$gt": [{"$divide": ["$candidate.jd", {"$add": ["$candidate.fid", 1]}]}, 100]}}}
+    return [
+        (alerts, [{"$group": {"_id": "$candidate.programid", "n": {"$sum": 1}, "jd": {"$avg": "$candidate.jd"}}}]),
+        (alerts, [{"$sort": {"candid": -1}}, {"$skip": 3}, {"$limit": 4}, old, {"$project": {"candid": 1}}]),
+        (alerts, [{"$sortByCount": "$objectId"}, {"$sort": {"count": -1, "_id": 1}}]),
+        (alerts, [{"$facet": {"a": [old, {"$count": "n"}], "b": [{"$match": {"candidate.fid": 1}}, {"$count": "n"}]}}]),
+        (alerts, [{"$setWindowFields": {"sortBy": {"candid": 1}, "output": {"rank": {"$documentNumber": {}}}}}, {"$project": {"rank": 1}}]),
+        (alerts, [{"$unionWith": objects}, {"$match": {"programids": None}}, {"$count": "n"}]),
+        (alerts, [{"$lookup": {"from": objects, "localField": "objectId", "foreignField": "_id", "as": "o"}}, {"$unwind": "$o"}, {"$match": {"o.fp_hists.0": {"$exists": True}}}, {"$project": {"x": "$o.fp_hists"}}]),
+        (objects, [{"$match": {"prv_candidates.magpsf": {"$lt": 19}}}, {"$project": POINTS}]),
+        (objects, [{"$match": {"$expr": {"$gt": [{"$size": {"$ifNull": ["$prv_candidates", []]}}, 3]}}}, {"$project": POINTS}]),
+        (objects, [{"$unwind": "$prv_candidates"}, {"$group": {"_id": "$prv_candidates.programid", "n": {"$sum": 1}}}]),
+        (objects, [{"$lookup": by_object}, {"$project": SIZES}]),
+        (objects, [{"$lookup": by_object | {"pipeline": [old, {"$limit": 1}]}}, {"$project": SIZES}]),
+        (objects, [{"$lookup": correlated | {"pipeline": [own, old]}}, {"$project": SIZES}]),
+        (objects, [{"$graphLookup": {"from": alerts} | walk}, {"$project": SIZES}]),
+        (objects, [{"$lookup": correlated | {"pipeline": [own, {"$lookup": {"from": objects, "localField": "objectId", "foreignField": "_id", "as": "o"}}, {"$unwind": "$o"}]}}, {"$project": {"x": "$alerts.o.prv_candidates.jd"}}]),
+        (objects, [{"$group": {"_id": None, "keys": {"$addToSet": {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": "$$this.k"}}}}}, {"$project": {"n": {"$size": "$keys"}}}]),
+    ]  # fmt: skip
+
+
+def test_answers_are_those_of_an_archive_without_the_hidden_rows(archive: Archive, who: str) -> None:
+    rows = {name: archive.data(who, "find", {"catalog": name}) for name in ("ZTF_alerts", "ZTF_alerts_aux")}
+    assert len(rows["ZTF_alerts"]) == len(archive.visible(who))
+    copies = [archive.database[name] for name in ("Open_alerts", "Open_objects")]
+    try:
+        for copy, found in zip(copies, rows.values(), strict=True):
+            copy.insert_many(found)
+        expected = [
+            list(archive.database[at].aggregate(pipeline))
+            for at, pipeline in _questions(*[copy.name for copy in copies])
+        ]
+    finally:
+        for copy in copies:
+            copy.drop()
+    for (catalog, pipeline), answer in zip(_questions(*rows), expected, strict=True):
+        found = archive.rows(who, catalog, *pipeline)
+        assert sorted(map(repr, found)) == sorted(map(repr, answer)), pipeline

@@ -62,7 +62,7 @@ Permissions = Annotated[
     dict[str, StrictBool | list[StrictInt]],
     BeforeValidator(_permissions),
     Field(
-        description="per survey the programids that the user may see; true: all of it, false: nothing of it",
+        description="per survey the programids that the user may see; true: all of it, false: nothing beyond the public data",
         examples=[{"ZTF": [1, 2], "PGIR": True}],
     ),
 ]
