@@ -6,6 +6,7 @@ Both serve from the same mongod, one after the other in the same run, so that th
 import argparse
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,23 +14,28 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import requests
+import uvloop
 
+from benchmarks.bare_route import WORKERS
 from kowalski.alerts.coordinates import position
 from kowalski.config import ROOT
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.local.ports import free_ports
 from kowalski.local.system import LocalSystem
 
-ALERTS, ROWS = 20_000, 100_000
+ALERTS, ROWS = 50_000, 100_000
 CONNECTIONS = (8, 64)
+#: bytes after which a slow client leaves
+SLOWLY = 50_000_000
 FIRST_CANDID = 2_000_000_000_000_000_000
+LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
 @dataclass
@@ -44,6 +50,16 @@ class Load:
     cpu_ms: float
     memory: float
     refused: int
+
+
+@dataclass
+class Download:
+    """One answer with all alerts: how much of it was taken in GB of JSON, in how many s, and the worker's peak memory in MB."""
+
+    what: str
+    gigabytes: float
+    seconds: float
+    memory: float
 
 
 def main() -> None:
@@ -64,14 +80,19 @@ def main() -> None:
             [sys.executable, "-m", "benchmarks.bare_route", str(bare_port), str(settings)], cwd=ROOT
         ) as bare:
             try:
-                loads = list(measure(system, bare.pid, bare_port, options.seconds))
+                url, token = log_in(system)
+                loads = list(measure(system, token, bare.pid, bare_port, options.seconds))
+                downloads = list(download(system, url, token))
             finally:
                 bare.terminate()
         system.stop()
     for load in loads:
         print(f"{load.what:24} {load.connections:3} connections {load.per_second:8.1f} /s  p50 {load.p50:7.1f} ms  p99 {load.p99:7.1f} ms  CPU {load.cpu_ms:7.2f} ms  {load.memory:6.1f} MB  429: {load.refused}")  # fmt: skip
+    for each in downloads:
+        print(f"{each.what:24} {each.gigabytes:5.2f} GB in {each.seconds:6.1f} s, worker's memory at most {each.memory:6.1f} MB")  # fmt: skip
     if options.json:
-        options.json.write_text(json.dumps([asdict(load) for load in loads], indent=1))
+        figures = [asdict(load) for load in loads] + [asdict(each) for each in downloads]
+        options.json.write_text(json.dumps(figures, indent=1))
 
 
 def fill(database: MongoDatabase) -> None:
@@ -79,7 +100,7 @@ def fill(database: MongoDatabase) -> None:
     rng = np.random.default_rng(1)
     database["ZTF_alerts"].create_index([("candid", -1)], unique=True, name="candid")
     database["ZTF_alerts"].insert_many(
-        {"candid": FIRST_CANDID + n, "objectId": f"ZTF{n}", "candidate": {"programid": 1, "jd": 2460000.5, "magpsf": 18.0}, "cutoutScience": {"stampData": bytes(15_000)}}
+        {"candid": FIRST_CANDID + n, "objectId": f"ZTF{n}", "candidate": {"programid": 1, "jd": 2460000.5, "magpsf": 18.0}, "cutoutScience": {"stampData": rng.bytes(15_000)}}
         for n in range(ALERTS)
     )  # fmt: skip
     ra, dec = rng.uniform(0, 360, ROWS), np.degrees(np.arcsin(rng.uniform(-1, 1, ROWS)))
@@ -89,16 +110,21 @@ def fill(database: MongoDatabase) -> None:
     )  # fmt: skip
 
 
-def measure(system: LocalSystem, bare_pid: int, bare_port: int, seconds: float) -> Iterator[Load]:
-    """The loads, one after the other."""
+def log_in(system: LocalSystem) -> tuple[str, str]:
+    """Where the API is, and the token of a user who sees all alerts."""
     server = system.config.server
     login = {"username": server.admin_username, "password": server.admin_password}
     url = f"http://{server.host}:{server.port}"
     made: dict[str, Any] = {"username": "astronomer", "password": "benchmark", "permissions": {"ZTF": [1, 2]}}
     admin = requests.post(f"{url}/api/auth", json=login, timeout=30).json()["token"]
     requests.post(f"{url}/api/users", json=made, headers={"Authorization": admin}, timeout=30)
-    token = requests.post(f"{url}/api/auth", json=made, timeout=30).json()["token"]
-    while not _answers(bare_port):
+    return url, requests.post(f"{url}/api/auth", json=made, timeout=30).json()["token"]
+
+
+def measure(system: LocalSystem, token: str, bare_pid: int, bare_port: int, seconds: float) -> Iterator[Load]:
+    """The loads, one after the other."""
+    server = system.config.server
+    while not _answers(bare_port) or len(workers_of(bare_pid)) < WORKERS:
         time.sleep(0.1)
     workers = {"api": workers_of(system.pid_of("api")), "bare-route": workers_of(bare_pid)}
     plan: list[tuple[str, str, int, Callable[[int], bytes]]] = [
@@ -117,6 +143,30 @@ def measure(system: LocalSystem, bare_pid: int, bare_port: int, seconds: float) 
             memory = max(process.memory_info().rss for process in workers[program]) / 1e6
             p50, p99 = np.percentile(times, (50, 99)).tolist()
             yield Load(what, connections, len(times) / took, p50, p99, 1000 * used / len(times), memory, refused)
+
+
+def download(system: LocalSystem, url: str, token: str) -> Iterator[Download]:
+    """All alerts in one answer: as JSON, compressed, a document a line, and by a client that takes them slowly for a while."""
+    workers = workers_of(system.pid_of("api"))
+    kinds: dict[str, tuple[dict[str, str], float]] = {
+        "all as JSON": ({"Accept-Encoding": "identity"}, 0.0),
+        "all as JSON, gzipped": ({"Accept-Encoding": "gzip"}, 0.0),
+        "all, one a line": ({"Accept-Encoding": "identity", "Accept": "application/x-ndjson"}, 0.0),
+        "all as JSON, slowly": ({"Accept-Encoding": "identity"}, 0.05),
+    }
+    for what, (headers, pause) in kinds.items():
+        began, size, peak = time.perf_counter(), 0, 0.0
+        body: dict[str, Any] = {"query_type": "find", "query": {"catalog": "ZTF_alerts", "filter": {}}}
+        headers["Authorization"] = token
+        with requests.post(f"{url}/api/queries", json=body, headers=headers, stream=True, timeout=60) as answer:
+            answer.raise_for_status()
+            for chunk in answer.iter_content(1 << 20):
+                size += len(chunk)
+                peak = max(peak, *(worker.memory_info().rss / 1e6 for worker in workers))
+                time.sleep(pause)
+                if pause and size > SLOWLY:
+                    break
+        yield Download(what, size / 1e9, time.perf_counter() - began, peak)
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
@@ -167,40 +217,77 @@ def _post(path: str, content: dict[str, Any], more: str = "") -> bytes:
 
 def run_load(port: int, made: list[bytes], connections: int, seconds: float) -> tuple[list[float], int, float]:
     """The ms that each request took, on so many connections kept alive, how many had to wait too long, and the s of all of it."""
-    return asyncio.run(_run_load(port, made, connections, seconds))
+    return uvloop.run(_run_load(port, made, connections, seconds))
 
 
 async def _run_load(port: int, made: list[bytes], connections: int, seconds: float) -> tuple[list[float], int, float]:
-    times: list[float] = []
-    refused: list[float] = []
-    numbers, end = count(), time.perf_counter() + seconds
-
-    async def one() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while (began := time.perf_counter()) < end:
-            writer.write(made[next(numbers) % len(made)])
-            head = await reader.readuntil(b"\r\n\r\n")
-            await _skip_body(reader, head.lower())
-            if head.startswith(b"HTTP/1.1 200"):
-                times.append(1000 * (time.perf_counter() - began))
-            elif head.startswith(b"HTTP/1.1 429"):
-                refused.append(began)
-            else:
-                raise RuntimeError(head.decode())
-        writer.close()
-
+    loop, load = asyncio.get_running_loop(), _Clients(made, time.perf_counter() + seconds, connections)
     began = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(connections)))
-    return times, len(refused), time.perf_counter() - began
+    for _ in range(connections):
+        await loop.create_connection(lambda: _Client(load), "127.0.0.1", port)
+    await load.done
+    return load.times, load.refused, time.perf_counter() - began
 
 
-async def _skip_body(reader: asyncio.StreamReader, head: bytes) -> None:
-    if b"content-length: " in head:
-        await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
-        return
-    while size := int((await reader.readline()).strip(), 16):
-        await reader.readexactly(size + 2)
-    await reader.readexactly(2)
+class _Clients:
+    """What the connections of one load share."""
+
+    def __init__(self, made: list[bytes], end: float, connections: int):
+        self.requests, self.end, self.open = cycle(made), end, connections
+        self.times: list[float] = []
+        self.refused = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class _Client(asyncio.Protocol):
+    """One connection that asks again as soon as it has its answer: as little work as can be, as it takes the server's cores."""
+
+    def __init__(self, load: _Clients):
+        self.load = load
+        self.answer = bytearray()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self._ask()
+
+    def data_received(self, data: bytes) -> None:
+        self.answer += data
+        if not _is_whole(self.answer):
+            return
+        status = self.answer[9:12]
+        if status == b"200":
+            self.load.times.append(1000 * (time.perf_counter() - self.began))
+        elif status == b"429":
+            self.load.refused += 1
+        else:
+            self._fail(RuntimeError(self.answer.decode()))
+        self.answer.clear()
+        if time.perf_counter() < self.load.end:
+            self._ask()
+        else:
+            self.transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.load.open -= 1
+        if time.perf_counter() < self.load.end:
+            self._fail(error or ConnectionError("the server closed a connection"))
+        elif self.load.open == 0 and not self.load.done.done():
+            self.load.done.set_result(None)
+
+    def _ask(self) -> None:
+        self.began = time.perf_counter()
+        self.transport.write(next(self.load.requests))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.load.done.done():
+            self.load.done.set_exception(error)
+
+
+def _is_whole(answer: bytearray) -> bool:
+    """Whether an answer has come to its end."""
+    head, separator, body = answer.partition(b"\r\n\r\n")
+    length = LENGTH.search(head)
+    return bool(separator) and (len(body) == int(length[1]) if length else answer.endswith(b"\r\n0\r\n\r\n"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The application: one per gunicorn worker."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -26,6 +27,7 @@ def make_app(config: Config, shared: Shared) -> web.Application:
         app[SERVICES] = made = Services.of(config, shared)
         preparing = asyncio.create_task(made.prepare())
         await asyncio.wait({preparing}, timeout=HEAD_START)
+        gc.freeze()  # what is here now stays: the collector need not look at it again while requests wait
         yield
         preparing.cancel()
         made.close()

@@ -11,15 +11,16 @@ ROWS = 4096
 
 
 class Shared:
-    """A number that changes whenever an account did, and how many queries of each user run in which process.
+    """A number that changes whenever an account did, and how many queries of each user run in which process, and which has some waiting.
 
-    Each process writes only to its own column of the table, so that no lock is needed and a killed process leaves nothing
+    Each process writes only to its own column of the tables, so that no lock is needed and a killed process leaves nothing
     behind once another takes its column.
     """
 
     def __init__(self) -> None:
         self._accounts = memoryview(mmap.mmap(-1, 8)).cast("Q")
         self._running = memoryview(mmap.mmap(-1, ROWS * COLUMNS))
+        self._waiting = memoryview(mmap.mmap(-1, ROWS * COLUMNS))
         self.column = 0
 
     @property
@@ -35,12 +36,25 @@ class Shared:
         """This process writes to that column from now on."""
         self.column = column
         for row in range(ROWS):
-            self._running[row * COLUMNS + column] = 0
+            self._running[row * COLUMNS + column] = self._waiting[row * COLUMNS + column] = 0
 
     def running(self, user: str) -> int:
         """How many queries of a user run, in all processes."""
         row = _row(user)
         return sum(self._running[row : row + COLUMNS])
+
+    def running_here(self, user: str) -> int:
+        """How many of them run in this process."""
+        return self._running[_row(user) + self.column]
+
+    def contenders(self, user: str) -> int:
+        """How many processes have queries of a user waiting, and at least 1."""
+        row = _row(user)
+        return max(1, sum(self._waiting[row : row + COLUMNS]))
+
+    def wait(self, user: str, waits: bool) -> None:
+        """Whether queries of a user wait in this process."""
+        self._waiting[_row(user) + self.column] = waits
 
     def begin(self, user: str) -> None:
         """One more query of a user runs here."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from bson import decode_iter
@@ -28,6 +29,8 @@ FIRST_REPLY = 100
 REPLY = 2_000_000
 #: and its documents
 REPLY_DOCUMENTS = 5000
+#: whose Python objects are kept; to make one takes a twentieth of a small query
+COLLECTIONS = 256
 #: what a server adds to its answers for its drivers
 DRIVERS_OWN = ("$clusterTime", "operationTime", "ok")
 
@@ -57,6 +60,7 @@ class Queries:
     def __init__(self, settings: Database):
         self.client = connect_async(settings, "reader")
         self.database = self.client[settings.db]
+        self._collection = lru_cache(COLLECTIONS)(self.database.__getitem__)
 
     def close(self) -> None:
         """End the connections."""
@@ -84,12 +88,12 @@ class Queries:
     async def index_info(self, catalog: str) -> Document:
         """A collection's indexes: name -> ``{key: [[field, direction], ...], ...}``."""
         with _refused():
-            return dict(await self.database[catalog].index_information())
+            return dict(await self._collection(catalog).index_information())
 
     async def find(self, catalog: str, condition: Document, reading: Reading) -> AsyncIterator[Document]:
         """The documents that meet a condition, one by one."""
         with _refused():
-            batches = self.database[catalog].find_raw_batches(
+            batches = self._collection(catalog).find_raw_batches(
                 condition,
                 limit=reading.limit,
                 max_time_ms=reading.max_time_ms,
@@ -102,20 +106,20 @@ class Queries:
     async def find_one(self, catalog: str, condition: Document, reading: Reading) -> Document | None:
         """The first document that meets a condition, or None."""
         with _refused():
-            return await self.database[catalog].find_one(condition, max_time_ms=reading.max_time_ms, **_common(reading))
+            return await self._collection(catalog).find_one(condition, max_time_ms=reading.max_time_ms, **_common(reading))
 
     async def count(self, catalog: str, condition: Document, reading: Reading) -> int:
         """How many documents meet a condition, after skip and up to limit."""
         bounds = {key: value for key in ("skip", "limit", "hint") if (value := getattr(reading, key))}
         with _refused():
-            return await self.database[catalog].count_documents(
+            return await self._collection(catalog).count_documents(
                 condition, maxTimeMS=reading.max_time_ms, comment=reading.comment, **bounds
             )
 
     async def estimated_count(self, catalog: str, reading: Reading) -> int:
         """How many documents a collection has, by its metadata."""
         with _refused():
-            return await self.database[catalog].estimated_document_count(
+            return await self._collection(catalog).estimated_document_count(
                 maxTimeMS=reading.max_time_ms, comment=reading.comment
             )
 
@@ -126,7 +130,7 @@ class Queries:
         index = reading.hint if isinstance(reading.hint, str) else dict(reading.hint or ())
         hint = {"hint": index} if index else {}
         with _refused():
-            batches = self.database[catalog].aggregate_raw_batches(
+            batches = self._collection(catalog).aggregate_raw_batches(
                 pipeline,
                 maxTimeMS=reading.max_time_ms,
                 comment=reading.comment,
