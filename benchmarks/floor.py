@@ -21,7 +21,7 @@ from kowalski.database.alerts import Alerts
 from kowalski.database.catalogs import Catalogs
 from kowalski.database.client import MongoDatabase
 from kowalski.database.filters import Filters
-from kowalski.filters.compile import compile_filter
+from kowalski.filters.definition import compile_filter
 from kowalski.filters.enrich import enriched
 from kowalski.ml.inputs import feature_matrix, triplets
 from kowalski.ml.registry import load_models
@@ -110,7 +110,7 @@ class Floor:
                 )
                 for alert in documents
             ]
-            stages = list(compiled.stages)
+            stages = compiled.pipeline.stages
             self._time("filters", lambda stages=stages, fed=fed: runner.run(stages, fed, 10_000))  # type: ignore[misc]
 
     def _time(self, name: str, call: Callable[[], Any]) -> None:

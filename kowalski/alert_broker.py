@@ -14,6 +14,7 @@ from kowalski.alerts.survey import Survey
 from kowalski.config import load_config
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import connect
+from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
@@ -79,6 +80,7 @@ class AlertConsumer:
             Alerts(self.database, self.survey),
             Objects(self.database, self.survey),
             Filters(self.database, self.database),
+            FilterRuns(self.database),
             Quarantine(self.database, self.config.broker.inline_quarantine_bytes),
             Outbox(self.database),
             self.processes,

@@ -26,12 +26,15 @@ from kowalski.crossmatch.matcher import Matcher, Target
 from kowalski.database.alerts import Alerts
 from kowalski.database.catalogs import Catalogs
 from kowalski.database.client import connect
+from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
+from kowalski.database.processes import process_id
 from kowalski.database.quarantine import Quarantine
 from kowalski.database.skyportal_objects import SkyPortalObjects
 from kowalski.errors import DatabaseUnavailable
+from kowalski.filters.figures import FilterFigures
 from kowalski.filters.run import FilterRunner
 from kowalski.log import get_logger
 from kowalski.ml.registry import load_models
@@ -84,7 +87,8 @@ class AlertWorker:
         self.scorer = load_models(config, survey.name)
         self.matcher = Matcher(Catalogs(database), config.database.xmatch.get(survey.name, {}))
         filters = Filters(database, connect(config.database, "reader"))
-        self.filters = FilterRunner(filters, survey, config.filters.max_time_ms)
+        figures = FilterFigures(FilterRuns(database), survey.name, process_id("worker"))
+        self.filters = FilterRunner(filters, survey, config.filters.max_time_ms, figures)
 
     def process(self, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
         """Take a batch through the whole chain; on return everything it causes is stored durably.
@@ -130,17 +134,32 @@ class AlertWorker:
         batch = [*fresh, *undone.values()]
         if not batch:
             return report
-        with _timed(report, "filter"):
-            run = self.filters.run([alert.document for alert in batch], objects)
-        report.passed.update(each.filter.filter_id for each in run.passes)
-        for (filter_id, _), alerts in run.failures.items():
-            report.filter_failures[filter_id] += alerts
-        if posting and self.posting:
-            with _timed(report, "outbox"):
-                at_skyportal = self.posted_objects.known({alert.object_id for alert in batch})
-                entries = entries_of(self.survey.name, batch, run.passes, at_skyportal, datetime.now(UTC))
-                report.posted = self.outbox.add(list(entries))
+        self._filter(batch, objects, report, posting and self.posting)
         return report
+
+    def _filter(
+        self, batch: list[Alert], objects: dict[str, dict[str, Any]], report: BatchReport, posting: bool
+    ) -> None:
+        """Run the filters; what slow ones let through does not keep what the others did from the outbox."""
+        photometry: set[str] = set()
+        if posting:
+            with _timed(report, "outbox"):
+                photometry = self.posted_objects.known({alert.object_id for alert in batch})
+        now = datetime.now(UTC)
+        parts = self.filters.parts([alert.document for alert in batch], objects)
+        while True:
+            with _timed(report, "filter"):
+                run = next(parts, None)
+            if run is None:
+                return
+            report.passed.update(each.filter.filter_id for each in run.passes)
+            for (filter_id, _), alerts in (run.failures + run.skipped).items():
+                report.filter_failures[filter_id] += alerts
+            if posting:
+                with _timed(report, "outbox"):
+                    entries = entries_of(self.survey.name, batch, run.passes, photometry, now)
+                    report.posted += self.outbox.add(list(entries))
+                photometry = set()
 
     def rematch(self, limit: int = 1000) -> int:
         """Try the failed cross-matches again; returns how many objects have no failed one any more."""

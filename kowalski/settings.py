@@ -168,6 +168,7 @@ class SkyPortal(Section):
     token: str | None
     timeout: float
     photometry_timeout: float
+    followup_timeout: float
     requests_per_second: float
     burst: int
 

@@ -21,8 +21,18 @@ from kowalski.errors import DatabaseError, DatabaseUnavailable
 #: when an entry never tried is due: long ago, whatever the clocks of broker and poster say
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
+#: entries of an object are sent in order within a lane, whatever becomes of those in others
+SKYPORTAL, FOLLOW_UP, KAFKA = "skyportal", "followup", "kafka"
+
 #: what every new entry starts with
-FRESH = {"state": "pending", "attempts": 0, "next_attempt_at": AT_ONCE, "error": None, "delivered_at": None}
+FRESH = {
+    "lane": SKYPORTAL,
+    "state": "pending",
+    "attempts": 0,
+    "next_attempt_at": AT_ONCE,
+    "error": None,
+    "delivered_at": None,
+}
 
 #: alerts younger than this many days are tonight's, and go first
 TONIGHT = 1.0
@@ -30,20 +40,28 @@ TONIGHT = 1.0
 JULIAN_DATE_OF_EPOCH = 2440587.5
 
 PENDING = {"state": "pending"}
+OF_TARGET = {"_id": 0, "survey": 1, "objectId": 1, "lane": 1}
+STATES = ("pending", "delivered", "failed", "expired")
 
 Entry = dict[str, Any]
 
 
 class Target(NamedTuple):
-    """An object of a survey: what the outbox keeps in order."""
+    """An object of a survey, in a lane: what the outbox keeps in order."""
 
     survey: str
     objectId: str
+    lane: str = SKYPORTAL
 
 
 def candidate_id(survey: str, candid: int, filter_id: int) -> str:
     """The key of the candidate that an alert is for a filter."""
     return f"{survey}:{candid}:{filter_id}"
+
+
+def follow_up_id(survey: str, candid: int, filter_id: int) -> str:
+    """The key of the follow-up request that an alert is for a filter."""
+    return f"{survey}:{candid}:{filter_id}:followup"
 
 
 def photometry_id(survey: str, candid: int) -> str:
@@ -61,9 +79,9 @@ class Outbox:
     #: The partial ones hold only what is still to be done, so that looking for work stays cheap however much was
     #: delivered; ``state`` leads them since a covered query must find its predicate in the index.
     INDEXES = [
-        _of_pending("pending_jd", "state", "jd", "candid", "survey", "objectId"),
+        _of_pending("pending_lane_jd", "state", "lane", "jd", "candid", "survey", "objectId"),
         _of_pending("pending_object", "survey", "objectId", "jd", "candid"),
-        _of_pending("pending_next_attempt", "state", "next_attempt_at", "survey", "objectId"),
+        _of_pending("pending_lane_next_attempt", "state", "lane", "next_attempt_at", "survey", "objectId"),
         Index("state_delivered", [("state", 1), ("delivered_at", -1)]),
     ]
 
@@ -98,20 +116,20 @@ class Outbox:
             return int(error.details["nInserted"])
 
     @translated("outbox: look for work")
-    def objects_due(self, now: datetime, limit: int) -> list[Target]:
+    def objects_due(self, now: datetime, limit: int, lanes: Sequence[str] = (SKYPORTAL, FOLLOW_UP)) -> list[Target]:
         """At most ``limit`` objects with something to send now: tonight's first, within that the oldest alert first.
 
         An object with an entry that waits for its next attempt is left out, so that its entries stay in order.
         """
-        resting = self._resting(now)
+        resting = self._resting(now, lanes)
         tonight = now.timestamp() / 86400 + JULIAN_DATE_OF_EPOCH - TONIGHT
         due: dict[Target, None] = {}
         for window in ({"$gte": tonight}, {"$lt": tonight}):
             with self._entries.find(
-                {**PENDING, "jd": window}, {"_id": 0, "survey": 1, "objectId": 1}, sort=[("jd", 1), ("candid", 1)]
-            ).hint("pending_jd") as pending:
+                {**PENDING, "lane": {"$in": list(lanes)}, "jd": window}, OF_TARGET, sort=[("jd", 1), ("candid", 1)]
+            ).hint("pending_lane_jd") as pending:
                 for entry in pending:
-                    target = Target(entry["survey"], entry["objectId"])
+                    target = Target(**entry)
                     if target in resting:
                         continue
                     due[target] = None
@@ -119,11 +137,10 @@ class Outbox:
                         return list(due)
         return list(due)
 
-    def _resting(self, now: datetime) -> set[Target]:
-        waiting = self._entries.find(
-            {**PENDING, "next_attempt_at": {"$gt": now}}, {"_id": 0, "survey": 1, "objectId": 1}
-        ).hint("pending_next_attempt")
-        return {Target(entry["survey"], entry["objectId"]) for entry in waiting}
+    def _resting(self, now: datetime, lanes: Sequence[str]) -> set[Target]:
+        later = {**PENDING, "lane": {"$in": list(lanes)}, "next_attempt_at": {"$gt": now}}
+        waiting = self._entries.find(later, OF_TARGET).hint("pending_lane_next_attempt")
+        return {Target(**entry) for entry in waiting}
 
     @translated("outbox: read")
     def pending_of(self, target: Target) -> list[Entry]:
@@ -147,6 +164,16 @@ class Outbox:
         changes = {"$set": {"state": "delivered", "error": None}, "$currentDate": {"delivered_at": True}}
         self._attempted(ids, changes)
 
+    @translated("outbox: expire")
+    def expire(self, ids: Iterable[str], error: Mapping[str, Any]) -> None:
+        """Close these entries unsent: what they ask for has lost its sense, for the reason given."""
+        self._attempted(ids, {"$set": {"state": "expired", "error": dict(error)}})
+
+    @translated("outbox: note")
+    def note(self, ids: Iterable[str], **fields: Any) -> None:
+        """Keep what came of these entries with them, durably."""
+        self._entries.update_many({"_id": {"$in": list(ids)}}, {"$set": fields})
+
     @translated("outbox: fail")
     def fail(self, ids: Iterable[str], error: Mapping[str, Any]) -> None:
         """Close these entries with the answer that refused them, kept for whoever looks."""
@@ -162,8 +189,8 @@ class Outbox:
 
     @translated("outbox: count")
     def counts(self) -> dict[str, int]:
-        """How many entries are pending, delivered and failed."""
-        return {state: self._entries.count_documents({"state": state}) for state in ("pending", "delivered", "failed")}
+        """How many entries are in each of the `STATES`."""
+        return {state: self._entries.count_documents({"state": state}) for state in STATES}
 
     @translated("outbox: watch")
     def new_entries(self, stop: threading.Event) -> Iterator[Entry]:

@@ -106,7 +106,9 @@ class Queries:
     async def find_one(self, catalog: str, condition: Document, reading: Reading) -> Document | None:
         """The first document that meets a condition, or None."""
         with _refused():
-            return await self._collection(catalog).find_one(condition, max_time_ms=reading.max_time_ms, **_common(reading))
+            return await self._collection(catalog).find_one(
+                condition, max_time_ms=reading.max_time_ms, **_common(reading)
+            )
 
     async def count(self, catalog: str, condition: Document, reading: Reading) -> int:
         """How many documents meet a condition, after skip and up to limit."""

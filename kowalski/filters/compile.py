@@ -1,7 +1,6 @@
-"""Compile a filter: check its pipeline, make it fit for a whole batch, and find out what it reads."""
+"""Compile a pipeline: check it, make it fit for a whole batch, and find out what it reads."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import bson
@@ -14,7 +13,7 @@ from kowalski.filters.language import READS_FROM, STAGES, Stage, strange_stages,
 #: what a filter may consist of: it reads one alert with its history, and nothing else
 FILTER_STAGES = STAGES - READS_FROM.keys() - {"$documents", "$geoNear"}
 #: stages that treat each document by itself: a batch gives the same as one alert at a time
-PER_DOCUMENT = frozenset({"$match", "$project", "$addFields", "$set", "$unset", "$unwind"})
+PER_DOCUMENT = frozenset({"$match", "$project", "$addFields", "$set", "$unset", "$unwind", "$redact"})
 #: carries the alert's candid through whatever a pipeline does to its documents
 CARRIER = "_candid"
 #: variables and operators through which a pipeline may read any field without naming it
@@ -40,31 +39,15 @@ class Reads(NamedTuple):
 EVERYTHING = Reads(None, whole_candidate=True)
 
 
-@dataclass(frozen=True)
-class CompiledFilter:
-    """One version of a user's filter, ready to run.
+class CompiledStages(NamedTuple):
+    """A pipeline as it is run.
 
     Attributes
     ----------
-    stages : the user's stages; where ``by_batch``, with `CARRIER` kept through them
+    stages : as the user wrote them; where ``by_batch``, with `CARRIER` kept through them
     by_batch : whether all alerts of a batch can go through at once
     reads : what it may read
     """
-
-    filter_id: int
-    group_id: int
-    fid: str
-    permissions: tuple[int, ...]
-    stages: tuple[Stage, ...]
-    by_batch: bool
-    reads: Reads
-    update_annotations: bool = False
-    autosave: Any = False
-    auto_followup: Any = field(default_factory=dict)
-
-
-class CompiledStages(NamedTuple):
-    """A pipeline as it is run: see `CompiledFilter`."""
 
     stages: list[Stage]
     by_batch: bool
@@ -75,32 +58,6 @@ def compile_stages(stages: list[Stage]) -> CompiledStages:
     """A pipeline fit for a whole batch, where each of its stages treats every document by itself."""
     by_batch = all(_treats_each_by_itself(stage) for stage in stages)
     return CompiledStages([_carrying(stage) for stage in stages] if by_batch else stages, by_batch, fields_read(stages))
-
-
-def compile_filter(document: dict[str, Any]) -> CompiledFilter:
-    """The active version of a filter document.
-
-    Raises
-    ------
-    FilterError : no such version, not a pipeline, or a stage or operator that is not allowed
-    """
-    fid = document.get("active_fid")
-    version = next((version for version in document.get("fv", []) if version.get("fid") == fid), None)
-    if version is None:
-        raise FilterError(f"filter {document.get('filter_id')}: version {fid} is not among its versions")
-    compiled = compile_stages(parse_pipeline(version["pipeline"]))
-    return CompiledFilter(
-        filter_id=document["filter_id"],
-        group_id=document["group_id"],
-        fid=version["fid"],
-        permissions=tuple(int(programme) for programme in document.get("permissions") or ()),
-        stages=tuple(compiled.stages),
-        by_batch=compiled.by_batch,
-        reads=compiled.reads,
-        update_annotations=bool(document.get("update_annotations")),
-        autosave=document.get("autosave", False),
-        auto_followup=document.get("auto_followup") or {},
-    )
 
 
 def parse_pipeline(pipeline: Any) -> list[Stage]:

@@ -1,12 +1,11 @@
 """Run all active filters on a batch of alerts: one aggregation per filter, one alert at a time only where it must be."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from threading import Lock
-from time import monotonic
-from typing import Any
+from time import monotonic, perf_counter
+from typing import Any, NamedTuple
 
 import bson
 from bson.raw_bson import RawBSONDocument
@@ -14,8 +13,11 @@ from bson.raw_bson import RawBSONDocument
 from kowalski.alerts.survey import Survey
 from kowalski.database.filters import Filters
 from kowalski.errors import DatabaseError, DatabaseUnavailable, FilterError
-from kowalski.filters.compile import CARRIER, CompiledFilter, Reads, compile_filter
+from kowalski.filters.breaker import Breaker
+from kowalski.filters.compile import CARRIER, CompiledStages, Reads
+from kowalski.filters.definition import CompiledFilter, compile_filter
 from kowalski.filters.enrich import enriched, visible
+from kowalski.filters.results import Figures, FilterRun, Pass, Recorder, Row
 from kowalski.log import get_logger
 
 log = get_logger(__name__)
@@ -24,87 +26,157 @@ log = get_logger(__name__)
 CHUNK_BYTES = 8 * 1024 * 1024
 #: how much longer than a batch all its alerts together may take, one at a time
 PATIENCE = 5
+#: characters of an error that are kept
+MAX_REASON = 500
+
+Batch = list[RawBSONDocument]
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """An alert that passed a filter."""
-
-    candid: int
-    filter: CompiledFilter
-    annotations: Any
+class _Silent:
+    def note(self, figures: Figures) -> None:
+        pass
 
 
-@dataclass(slots=True)
-class FilterRun:
-    """What a batch's filters gave."""
+class _Known(NamedTuple):
+    """A filter as it was when it was compiled; None: it can't be run."""
 
-    passes: list[Pass] = field(default_factory=list)
-    failures: Counter[tuple[int, str]] = field(default_factory=Counter)
+    signature: Row
+    compiled: CompiledFilter | None
+    breaker: Breaker
+    actions: Breaker
+
+
+class _Ready(NamedTuple):
+    """A filter that can be run, with the breakers of its pipeline, and of its autosave and follow-up."""
+
+    compiled: CompiledFilter
+    breaker: Breaker
+    actions: Breaker
+
+
+class _Task(NamedTuple):
+    """A filter and what it is to be run on."""
+
+    ready: _Ready
+    batch: Batch
+
+    @property
+    def compiled(self) -> CompiledFilter:
+        return self.ready.compiled
 
 
 class FilterRunner:
     """Keeps the compiled filters of one survey up to date and runs them."""
 
-    def __init__(self, filters: Filters, survey: Survey, max_time_ms: int):
+    def __init__(self, filters: Filters, survey: Survey, max_time_ms: int, recorder: Recorder | None = None):
         self.filters = filters
         self.survey = survey
         self.max_time_ms = max_time_ms
+        self.recorder = recorder or _Silent()
         self._lock = Lock()  # a dask worker may have several threads
-        self._compiled: dict[Any, tuple[dict[str, Any], CompiledFilter | None]] = {}
+        self._known: dict[Any, _Known] = {}
 
-    def run(self, documents: list[dict[str, Any]], objects: Mapping[str, Mapping[str, Any]]) -> FilterRun:
+    def run(self, documents: list[Row], objects: Mapping[str, Mapping[str, Any]]) -> FilterRun:
         """Which of some alerts (with their objects' documents) pass which filter, as each would by itself.
 
         An alert passes when the pipeline returns exactly one document for it. A filter that fails or is too slow is
         named in the result and does not keep the others from running.
         """
+        whole = FilterRun()
+        for part in self.parts(documents, objects):
+            whole.add(part)
+        return whole
+
+    def parts(self, documents: list[Row], objects: Mapping[str, Mapping[str, Any]]) -> Iterator[FilterRun]:
+        """The same in two parts: filters that take the batch at once, then those that go alert by alert, which may take long."""
+        later: list[_Task] = []
+        yield self._part(self._tasks(documents, objects), self._in_one_go, later)
+        if later:
+            yield self._part(later, self._one_by_one, [])
+
+    def _part(self, tasks: Iterable[_Task], run: Any, later: list[_Task]) -> FilterRun:
         result = FilterRun()
-        with self._lock:
-            filters = self._current(result)
-        for group in self._groups(filters):
-            batch = self._encode(documents, objects, group[0].permissions, _union(group))
-            for compiled in group if batch else ():
-                try:
-                    self._run_one(compiled, batch, result)
-                except DatabaseUnavailable:
-                    raise
-                except DatabaseError as error:
-                    result.failures[compiled.filter_id, str(error)[:500]] += len(batch)
-        for (filter_id, reason), alerts in result.failures.items():
+        for task in tasks:
+            compiled, number = task.compiled, len(task.batch)
+            now = monotonic()
+            if task.ready.breaker.is_open(now):
+                reason = _left_alone(task.ready.breaker, now)
+                result.skipped[compiled.filter_id, reason] += number
+                self.recorder.note(Figures(compiled.filter_id, compiled.fid, number, skipped=number, error=reason))
+                continue
+            own, began = FilterRun(), perf_counter()
+            if not run(task, own):
+                later.append(task)
+                continue
+            self._judge(task, own, 1000 * (perf_counter() - began))
+            result.add(own)
+        for (filter_id, reason), alerts in (result.failures + result.action_failures).items():
             log.error("filter %s failed on %d alerts: %s", filter_id, alerts, reason)
         return result
 
-    def _groups(self, filters: list[CompiledFilter]) -> list[list[CompiledFilter]]:
-        """Filters that can be fed the same documents: of equal permissions, reading the same large fields."""
-        large = ("cross_matches", *(history.field for history in self.survey.histories))
+    def _judge(self, task: _Task, own: FilterRun, ms: float) -> None:
+        """Draw the conclusions of one run of a filter."""
+        compiled, breaker, number = task.compiled, task.ready.breaker, len(task.batch)
+        failed = own.failures.total()
+        reason = next((reason for _, reason in own.failures), None)
+        self._trip(breaker, reason, failed >= number, ms)
+        error = reason or next((reason for _, reason in own.action_failures), None)
+        left = max(0.0, breaker.open_until - monotonic())
+        self.recorder.note(
+            Figures(compiled.filter_id, compiled.fid, number, len(own.passes), failed, 0, ms, error, left)
+        )
 
-        def key(compiled: CompiledFilter) -> tuple[tuple[int, ...], list[str]]:
-            return compiled.permissions, [name for name in large if compiled.reads.wants(name)]
+    def _trip(self, breaker: Breaker, reason: str | None, in_vain: bool, ms: float) -> None:
+        if reason is not None and (in_vain or ms > self.max_time_ms):
+            breaker.failed(monotonic(), reason)
+        else:
+            breaker.worked()
 
-        return [list(group) for _, group in groupby(sorted(filters, key=key), key)]
+    # which filters, and what they are fed
 
-    def _current(self, result: FilterRun) -> list[CompiledFilter]:
+    def _tasks(self, documents: list[Row], objects: Mapping[str, Mapping[str, Any]]) -> Iterator[_Task]:
+        with self._lock:
+            known = self._current()
+        for group in self._groups(known):
+            batch = self._encode(documents, objects, group)
+            for ready in group if batch else ():
+                yield _Task(ready, batch)
+
+    def _current(self) -> list[_Ready]:
         """The active filters as they are now; only those that changed are read and compiled again."""
         signatures = {signature["_id"]: signature for signature in self.filters.active(self.survey.alerts)}
-        changed = [key for key, signature in signatures.items() if self._compiled.get(key, ({},))[0] != signature]
+        changed = [
+            key for key, signature in signatures.items() if key not in self._known or self._known[key].signature != signature
+        ]  # fmt: skip
         for document in self.filters.read(changed) if changed else ():
             try:
                 compiled = compile_filter(document)
+                for problem in compiled.problems:
+                    log.error("filter %s: %s", compiled.filter_id, problem)
             except (FilterError, KeyError, TypeError, AttributeError) as error:
                 log.error("filter %s can't be run: %s", document.get("filter_id"), error)
                 compiled = None
-            self._compiled[document["_id"]] = (signatures[document["_id"]], compiled)
-        self._compiled = {key: entry for key, entry in self._compiled.items() if key in signatures}
-        return [compiled for _, compiled in self._compiled.values() if compiled is not None]
+            self._known[document["_id"]] = _Known(signatures[document["_id"]], compiled, Breaker(), Breaker())
+        self._known = {key: known for key, known in self._known.items() if key in signatures}
+        return [_Ready(each.compiled, each.breaker, each.actions) for each in self._known.values() if each.compiled]
+
+    def _groups(self, known: list[_Ready]) -> list[list[_Ready]]:
+        """Filters that can be fed the same documents: of equal permissions, reading the same large fields."""
+        large = ("cross_matches", *(history.field for history in self.survey.histories))
+
+        def key(ready: _Ready) -> tuple[tuple[int, ...], list[str]]:
+            reads = ready.compiled.reads
+            return ready.compiled.permissions, [name for name in large if reads.wants(name)]
+
+        return [list(group) for _, group in groupby(sorted(known, key=key), key)]
 
     def _encode(
         self,
-        documents: list[dict[str, Any]],
+        documents: list[Row],
         objects: Mapping[str, Mapping[str, Any]],
-        permissions: tuple[int, ...],
-        reads: Reads,
-    ) -> list[RawBSONDocument]:
+        group: list[_Ready],
+    ) -> Batch:
+        permissions, reads = group[0].compiled.permissions, _union([ready.compiled for ready in group])
         return [
             RawBSONDocument(
                 bson.encode(
@@ -115,28 +187,101 @@ class FilterRunner:
             if visible(document, self.survey, permissions)
         ]
 
-    def _run_one(self, compiled: CompiledFilter, batch: list[RawBSONDocument], result: FilterRun) -> None:
-        if compiled.by_batch:
-            try:
-                found = [row for chunk in _chunks(batch) for row in self._rows(compiled, chunk)]
-            except DatabaseUnavailable:
-                raise
-            except DatabaseError:
-                found = self._one_by_one(compiled, batch, result)
-        else:
-            found = self._one_by_one(compiled, batch, result)
-        per_alert = Counter(row[CARRIER] for row in found)
+    # one filter
+
+    def _in_one_go(self, task: _Task, result: FilterRun) -> bool:
+        """Run a filter on all alerts at once; False where that can't be done."""
+        if not task.compiled.pipeline.by_batch:
+            return False
+        try:
+            rows = self._rows(task.compiled.pipeline, task.batch, "annotations")
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError:
+            return False
+        self._pass(task, rows, result)
+        return True
+
+    def _one_by_one(self, task: _Task, result: FilterRun) -> bool:
+        """Run a filter on each alert by itself."""
+        self._pass(task, self._rows_one_by_one(task.compiled, task.compiled.pipeline, task.batch, result, "annotations"), result)  # fmt: skip
+        return True
+
+    def _pass(self, task: _Task, rows: list[Row], result: FilterRun) -> None:
+        """Note the alerts that have exactly one row, with what is to be done for them."""
+        compiled = task.compiled
+        passed = _single(rows)
+        saved, requests = self._actions(task, passed, result)
+        autosave = compiled.autosave.request() if compiled.autosave is not None else None
         result.passes += [
-            Pass(row[CARRIER], compiled, row.get("annotations")) for row in found if per_alert[row[CARRIER]] == 1
+            Pass(candid, compiled, row.get("annotations"), autosave if candid in saved else None, requests.get(candid))
+            for candid, row in passed.items()
         ]
 
-    def _rows(self, compiled: CompiledFilter, chunk: list[RawBSONDocument]) -> list[dict[str, Any]]:
-        stages = [*compiled.stages, {"$project": {"_id": 0, CARRIER: 1, "annotations": 1}}]
-        return self.filters.run(stages, chunk, self.max_time_ms)
+    def _actions(self, task: _Task, passed: Iterable[int], result: FilterRun) -> tuple[set[int], dict[int, Row]]:
+        """Those of the alerts that passed which are to be autosaved, and the follow-up requests of some of these."""
+        breaker, began = task.ready.actions, monotonic()
+        if not passed or task.compiled.autosave is None:
+            return set(), {}
+        own = FilterRun()
+        if breaker.is_open(began):
+            own.failures[task.compiled.filter_id, f"autosave and follow-up {_left_alone(breaker, began)}"] += 1
+            saved, requests = set[int](), dict[int, Row]()
+        else:
+            saved = self._saved(task, passed, own)
+            requests = self._requests(task, saved, own)
+            reason = next((reason for _, reason in own.failures), None)
+            self._trip(breaker, reason, False, 1000 * (monotonic() - began))
+        result.action_failures.update(own.failures)
+        return saved, requests
 
-    def _one_by_one(
-        self, compiled: CompiledFilter, batch: list[RawBSONDocument], result: FilterRun
-    ) -> list[dict[str, Any]]:
+    def _saved(self, task: _Task, passed: Iterable[int], result: FilterRun) -> set[int]:
+        """Those of the alerts that passed which are to be autosaved."""
+        autosave = task.compiled.autosave
+        if autosave is None:
+            return set()
+        if autosave.pipeline is None:
+            return set(passed)
+        return set(self._further(task, autosave.pipeline, set(passed), result))
+
+    def _requests(self, task: _Task, saved: set[int], result: FilterRun) -> dict[int, Row]:
+        """The follow-up requests of alerts that are to be autosaved."""
+        compiled = task.compiled
+        autosave, follow_up = compiled.autosave, compiled.follow_up
+        if autosave is None or follow_up is None:
+            return {}
+        requests = {}
+        names = {document[CARRIER]: document[self.survey.object_id] for document in task.batch}
+        for candid, answer in self._further(task, follow_up.pipeline, saved, result, "comment", "payload").items():
+            try:
+                requests[candid] = follow_up.request(names[candid], compiled.group_id, autosave, answer)
+            except FilterError as error:
+                result.failures[compiled.filter_id, f"auto_followup: {error}"] += 1
+        return requests
+
+    def _further(
+        self, task: _Task, pipeline: CompiledStages, candids: set[int], result: FilterRun, *fields: str
+    ) -> dict[int, Row]:
+        """The rows of a further pipeline for some of the alerts."""
+        chosen = [document for document in task.batch if document[CARRIER] in candids]
+        if not chosen:
+            return {}
+        if pipeline.by_batch:
+            try:
+                return _single(self._rows(pipeline, chosen, *fields))
+            except DatabaseUnavailable:
+                raise
+            except DatabaseError as error:
+                log.debug("filter %s goes alert by alert: %s", task.compiled.filter_id, error)
+        return _single(self._rows_one_by_one(task.compiled, pipeline, chosen, result, *fields))
+
+    def _rows(self, pipeline: CompiledStages, batch: Batch, *fields: str) -> list[Row]:
+        stages = [*pipeline.stages, {"$project": {"_id": 0, CARRIER: 1, **dict.fromkeys(fields, 1)}}]
+        return [row for chunk in _chunks(batch) for row in self.filters.run(stages, chunk, self.max_time_ms)]
+
+    def _rows_one_by_one(
+        self, compiled: CompiledFilter, pipeline: CompiledStages, batch: Batch, result: FilterRun, *fields: str
+    ) -> list[Row]:
         """Rows of each alert by itself; one that fails is counted and the rest go on, until the filter has had its time."""
         deadline = monotonic() + PATIENCE * self.max_time_ms / 1000
         rows = []
@@ -145,14 +290,24 @@ class FilterRunner:
                 result.failures[compiled.filter_id, "too slow one alert at a time"] += len(batch) - done
                 break
             try:
-                found = self._rows(compiled, [document])
+                found = self._rows(pipeline, [document], *fields)
             except DatabaseUnavailable:
                 raise
             except DatabaseError as error:
-                result.failures[compiled.filter_id, str(error)[:500]] += 1
+                result.failures[compiled.filter_id, str(error)[:MAX_REASON]] += 1
                 continue
             rows += [{**row, CARRIER: document[CARRIER]} for row in found]
         return rows
+
+
+def _left_alone(breaker: Breaker, now: float) -> str:
+    return f"left alone for {breaker.open_until - now:.0f} s: {breaker.reason}"
+
+
+def _single(rows: list[Row]) -> dict[int, Row]:
+    """Rows by the candid of their alert, of alerts that have exactly one."""
+    per_alert = Counter(row[CARRIER] for row in rows)
+    return {row[CARRIER]: row for row in rows if per_alert[row[CARRIER]] == 1}
 
 
 def _union(group: list[CompiledFilter]) -> Reads:
@@ -162,8 +317,8 @@ def _union(group: list[CompiledFilter]) -> Reads:
     return reads
 
 
-def _chunks(batch: list[RawBSONDocument]) -> Iterator[list[RawBSONDocument]]:
-    chunk: list[RawBSONDocument] = []
+def _chunks(batch: Batch) -> Iterator[Batch]:
+    chunk: Batch = []
     size = 0
     for document in batch:
         if chunk and size + len(document.raw) > CHUNK_BYTES:

@@ -14,7 +14,8 @@ from kowalski.config import load_config
 from kowalski.database.client import connect
 from kowalski.database.migration import Migration
 from kowalski.errors import FilterError
-from kowalski.filters.compile import compile_filter, parse_pipeline
+from kowalski.filters.compile import parse_pipeline
+from kowalski.filters.definition import compile_filter
 from kowalski.log import setup_logging
 
 

@@ -8,7 +8,7 @@ from bson.int64 import Int64
 
 from kowalski.alerts.document import Alert
 from kowalski.database.outbox import Entry, candidate_id, photometry_id
-from kowalski.filters.run import Pass
+from kowalski.filters.results import Pass
 
 
 def entries_of(
@@ -46,6 +46,6 @@ def _candidate(each: Pass) -> dict[str, Any]:
         "permissions": list(each.filter.permissions),
         "annotations": each.annotations,
         "update_annotations": each.filter.update_annotations,
-        "autosave": each.filter.autosave,
-        "auto_followup": each.filter.auto_followup,
+        "autosave": each.autosave,
+        "auto_followup": each.follow_up,
     }

@@ -22,6 +22,8 @@ Message = Mapping[str, Any]
 GROUP_TTL = 300.0
 #: the most that SkyPortal puts on a page of candidates
 PAGE = 500
+#: and of follow-up requests
+REQUESTS_PER_PAGE = 1000
 #: s to wait when SkyPortal is asked too fast and doesn't say for how long
 DEFAULT_HOLD = 1.0
 #: answers that say "not now" or "not with this token": the same message may be taken later
@@ -154,6 +156,44 @@ class SkyPortal:
     def post_thumbnail(self, message: Message) -> None:
         """Show a cutout."""
         self._ask("POST", "/api/thumbnail", message)
+
+    # Sources and follow-up
+
+    def groups_of(self, object_id: str) -> set[int]:
+        """The groups for which an object is saved."""
+        found = self._ask("GET", f"/api/sources/{object_id}/groups", absent={404})
+        return {group["id"] for group in found or ()}
+
+    def post_source(self, message: Message) -> set[int]:
+        """Save an object for groups; those for which it was saved. Doing it again changes nothing."""
+        return set(self._ask("POST", "/api/sources", message)["saved_to_groups"])
+
+    def post_comment(self, object_id: str, message: Message) -> None:
+        """Comment on an object; the same comment again makes no second one."""
+        self._ask("POST", f"/api/sources/{object_id}/comments", message)
+
+    def follow_up_requests(self, object_id: str) -> list[dict[str, Any]]:
+        """All follow-up requests of an object."""
+        query: dict[str, Any] = {"sourceID": object_id, "numPerPage": REQUESTS_PER_PAGE, "pageNumber": 1}
+        requests_: list[dict[str, Any]] = []
+        while True:
+            found = self._ask("GET", "/api/followup_request", query=query)
+            page = found["followup_requests"]
+            requests_ += page
+            if not page or query["pageNumber"] * REQUESTS_PER_PAGE >= found["totalMatches"]:
+                return [one for one in requests_ if one["obj_id"] == object_id]  # it looks for parts of names
+            query["pageNumber"] += 1
+
+    def post_follow_up(self, message: Message) -> dict[str, Any]:
+        """Ask for follow-up; what came of it: ``{"id", "request_status"}``, or ``{"ignored": True, "message"}``."""
+        answer: dict[str, Any] = self._ask(
+            "POST", "/api/followup_request", message, timeout=self._settings.followup_timeout
+        )
+        return answer
+
+    def put_follow_up(self, number: int, message: Message) -> None:
+        """Change a follow-up request."""
+        self._ask("PUT", f"/api/followup_request/{number}", message, timeout=self._settings.followup_timeout)
 
     # One request
 

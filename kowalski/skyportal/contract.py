@@ -35,6 +35,23 @@ CANDIDATE_FIELDS = {
     "alias",
 }
 ANNOTATION_FIELDS = {"obj_id", "origin", "data", "group_ids"}
+SOURCE_FIELDS = {"id", "group_ids", "origin", "ignore_if_in_group_ids", "saver_per_group_id"}
+FOLLOW_UP_FIELDS = {
+    "obj_id",
+    "allocation_id",
+    "payload",
+    "target_group_ids",
+    "source_group_ids",
+    "ignore_source_group_ids",
+    "ignore_allocation_ids",
+    "not_if_duplicates",
+    "not_if_classified",
+    "not_if_spectra_exist",
+    "not_if_tns_classified",
+    "not_if_tns_reported",
+    "not_if_assignment_exists",
+    "radius",
+}
 THUMBNAIL_FIELDS = {"obj_id", "data", "ttype"}
 ROW_FIELDS = ("mjd", "filter", "magsys", "zp", "fluxerr", "flux", "ra", "dec", "ra_unc", "dec_unc", "origin")
 REQUEST_FIELDS = {"obj_id", "instrument_id", "stream_ids", "group_ids", "altdata", "assignment_id"}
@@ -133,6 +150,56 @@ def check_annotation(body: Body, new: bool) -> None:
         require(isinstance(body.get("data"), dict), "data: not an object")
         require(all(is_json(value) for value in body["data"].values()), "NaN in data", 500)
     require(body.get("group_ids") is None or _integers(body["group_ids"]), "group_ids must be a list of integers", 500)
+
+
+def check_source(body: Body) -> None:
+    """POST /api/sources of an object that is there."""
+    _only(body, SOURCE_FIELDS)
+    object_id = body.get("id")
+    text = f"Failed to post source: id {object_id!r}"
+    require(isinstance(object_id, str) and re.fullmatch(r"[A-Za-z0-9_\-;:+.]+", object_id) is not None, text)
+    require(
+        _integers(body.get("group_ids")) and bool(body["group_ids"]),
+        "Failed to post source: group_ids must not be empty",
+    )
+    for name in ("ignore_if_in_group_ids", "saver_per_group_id"):
+        by_group = body.get(name, {})
+        text = f"Failed to post source: {name} {by_group!r}"
+        require(isinstance(by_group, dict) and {str(one) for one in body["group_ids"]} >= by_group.keys(), text)
+        values = list(by_group.values())
+        require(all(map(_integers, values)) if name.startswith("ignore") else _integers(values), text)
+    require(isinstance(body.get("origin"), str | None), "Failed to post source: origin is no text")
+
+
+def check_comment(body: Body) -> None:
+    """POST of a comment on a source."""
+    _only(body, {"text", "group_ids"})
+    require(isinstance(body.get("text"), str) and bool(body["text"]), "Missing required field `text`")
+    require(body.get("group_ids") is None or _integers(body["group_ids"]), "group_ids must be a list of integers")
+
+
+def check_follow_up(body: Body, new: bool) -> None:
+    """POST or PUT of a follow-up request: dates in ISO form, a priority that is a number."""
+    _only(body, FOLLOW_UP_FIELDS if new else {"obj_id", "allocation_id", "payload"})
+    require(isinstance(body.get("obj_id"), str) and bool(body["obj_id"]), "obj_id: not a text")
+    require(_integers([body.get("allocation_id")]), "allocation_id: not an integer")
+    payload = body.get("payload")
+    require(isinstance(payload, dict) and bool(payload) and is_json(payload), "payload: not an object")
+    for name in ("target_group_ids", "source_group_ids", "ignore_source_group_ids", "ignore_allocation_ids"):
+        require(_integers(body.get(name, [])), f"{name}: not a list of integers")
+    for name in sorted(FOLLOW_UP_FIELDS):
+        if name.startswith("not_if_") and name in body:
+            hours = name == "not_if_tns_reported"
+            require(
+                isinstance(body[name], int) and isinstance(body[name], bool) is not hours, f"{name}: {body[name]!r}"
+            )
+    require(is_finite(body.get("radius", 0.5)), "radius: not a number")
+    checked: Body = body["payload"]
+    for name in ("start_date", "end_date"):
+        if name in checked:
+            parse_time(checked[name], name)
+    for name in ("priority", "urgency", "Urgency"):
+        require(is_finite(checked.get(name, 0)), f"payload: {name} {checked.get(name)!r}")
 
 
 def is_json(value: Any) -> bool:

@@ -1,4 +1,7 @@
-"""One alert's dialogue with SkyPortal: candidate, annotations, photometry, thumbnails, in this order.
+"""One alert's dialogue with SkyPortal: candidate, annotations, photometry, thumbnails, source, comments, in this order.
+
+An object that SkyPortal has already is saved before its photometry is sent. Follow-up has entries of its own, added here when the
+object is saved: a telescope that can't be asked must not hold up the object's next candidates.
 
 Every step is either harmless to repeat or guarded by what SkyPortal already has, and is marked in the outbox when
 done: a poster that is killed resumes where it was, and nothing appears twice.
@@ -15,12 +18,13 @@ from kowalski.alerts.survey import Survey, get_survey
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase
 from kowalski.database.objects import Objects
-from kowalski.database.outbox import Entry, Outbox
+from kowalski.database.outbox import FOLLOW_UP, Entry, Outbox
 from kowalski.database.skyportal_objects import SkyPortalObjects
 from kowalski.errors import KowalskiError, PacketError, SkyPortalError
 from kowalski.log import get_logger
 from kowalski.skyportal import messages
 from kowalski.skyportal.client import SkyPortal
+from kowalski.skyportal.followups import FollowUps, follow_up_entries
 from kowalski.skyportal.refresh import refresh
 from kowalski.skyportal.thumbnails import THUMBNAILS
 
@@ -28,6 +32,8 @@ log = get_logger(__name__)
 
 #: mark of the entries of an alert whose object SkyPortal did not have when they were first looked at
 NEW = "new"
+#: marks of entries that autosave: it was decided that their group doesn't have the object yet; and what came of it
+SAVING, SAVED, NOT_SAVED = "saving", "saved", "not saved"
 #: microseconds that passed_at may be moved by
 MOST_LATER = 20
 
@@ -72,6 +78,9 @@ class Dialogue:
             self.refused.setdefault(entry["_id"], refusal(step, error))
 
 
+Step = Callable[[Dialogue], None]
+
+
 class Delivery:
     """Sends what the outbox holds, one alert at a time."""
 
@@ -80,6 +89,7 @@ class Delivery:
         self._database = database
         self._outbox = Outbox(database)
         self._known = SkyPortalObjects(database)
+        self._follow_ups = FollowUps(client, self._outbox)
 
     def pause_s(self) -> float:
         """For how many seconds SkyPortal is to be left alone."""
@@ -103,6 +113,8 @@ class Delivery:
         ------
         SkyPortalError : a retriable one; what is done is marked, the rest is to be tried again
         """
+        if entries[0]["lane"] == FOLLOW_UP:
+            return self._follow_ups.send(entries, may_continue)
         survey = get_survey(entries[0]["survey"])
         alert = Alerts(self._database, survey).one(entries[0]["candid"])
         if alert is None:
@@ -110,15 +122,10 @@ class Delivery:
             self._outbox.fail(_ids(entries), refusal("read", gone))
             return True
         dialogue = Dialogue(entries, survey, alert, resumed=any(one["done"] or one["attempts"] for one in entries))
-        # autosave and follow-up will be steps of their own after these
-        steps: list[Callable[[Dialogue], None]] = [
-            self._look_up,
-            self._candidate,
-            self._annotations,
-            self._photometry,
-            *(partial(self._thumbnail, role=role) for role in THUMBNAILS),
-        ]
-        for step in steps:
+        self._look_up(dialogue)
+        light_curve: list[Step] = [self._photometry, *(partial(self._thumbnail, role=role) for role in THUMBNAILS)]
+        middle: list[Step] = [*light_curve, self._save] if dialogue.is_new else [self._save, *light_curve]
+        for step in (self._candidate, self._annotations, *middle, self._comment, self._follow_up):
             if not may_continue():
                 return False
             step(dialogue)
@@ -249,6 +256,60 @@ class Delivery:
             dialogue.refuse(entries, step, error)
         else:
             self._done(entries, step)
+
+    def _save(self, dialogue: Dialogue) -> None:
+        """The object is a source of the groups that want it and didn't have it."""
+        wanting = [one for one in dialogue.candidates() if one["autosave"]]
+        waiting = [one for one in wanting if not {SAVED, NOT_SAVED} & set(one["done"])]
+        if not waiting:
+            return
+        undecided = _without(waiting, SAVING)
+        if undecided:
+            # decided once: after our own message the groups have it, whoever saved it
+            there = set() if dialogue.is_new else self._client.groups_of(dialogue.object_id)
+            self._done([one for one in undecided if one["group_id"] in there], NOT_SAVED, durable=True)
+            self._done([one for one in undecided if one["group_id"] not in there], SAVING, durable=True)
+        saving = [one for one in waiting if SAVING in one["done"]]
+        if not saving:
+            return
+        try:
+            saved = self._post_source(dialogue.object_id, saving)
+        except SkyPortalError as error:
+            _raise_if_retriable(error)
+            dialogue.refuse(saving, "source", error)
+            return
+        self._done([one for one in saving if one["group_id"] in saved], SAVED, durable=True)
+        self._done([one for one in saving if one["group_id"] not in saved], NOT_SAVED, durable=True)
+
+    def _post_source(self, object_id: str, entries: list[Entry]) -> set[int]:
+        """Save an object; the groups that have it now."""
+        message = messages.source_message(entries)
+        try:
+            return self._client.post_source(message)
+        except SkyPortalError as error:
+            if error.status != 400:
+                raise
+            # two that save the same source at once get in each other's way; then it is there, or may be saved now
+            there = self._client.groups_of(object_id) & set(message["group_ids"])
+            return there if there == set(message["group_ids"]) else self._client.post_source(message)
+
+    def _comment(self, dialogue: Dialogue) -> None:
+        for entry in _without([one for one in dialogue.candidates() if SAVED in one["done"]], "comment"):
+            if not entry["autosave"]["comment"]:
+                continue
+            message = messages.comment_message(entry["autosave"]["comment"], [entry["group_id"]])
+            try:
+                self._client.post_comment(dialogue.object_id, message)
+            except SkyPortalError as error:
+                _raise_if_retriable(error)
+                dialogue.refuse([entry], "comment", error)
+                continue
+            self._done([entry], "comment")
+
+    def _follow_up(self, dialogue: Dialogue) -> None:
+        """What is to be followed up has its own entries."""
+        unsaved = {key for key, error in dialogue.refused.items() if error["step"] == "source"}
+        self._outbox.add(follow_up_entries(one for one in dialogue.candidates() if one["_id"] not in unsaved))
 
     def _done(self, entries: list[Entry], step: str, durable: bool = False) -> None:
         if entries:

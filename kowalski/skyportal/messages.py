@@ -14,6 +14,7 @@ from kowalski.skyportal.photometry import Columns, make_photometry, photometry_r
 from kowalski.skyportal.thumbnails import THUMBNAILS, make_thumbnail
 
 ORIGIN = "Kowalski"
+DATE = "%Y-%m-%dT%H:%M:%S.%f"
 
 #: d of history that a packet carries, and a little more
 PACKET_DAYS = 31.0
@@ -49,7 +50,7 @@ def candidate_message(entries: Sequence[Document], alert: Document, survey: Surv
         "dec": float(dec),
         "filter_ids": [int(entry["filter_id"]) for entry in entries],
         "passing_alert_id": int(entries[0]["candid"]),
-        "passed_at": passed_at.strftime("%Y-%m-%dT%H:%M:%S.%f"),
+        "passed_at": passed_at.strftime(DATE),
         "origin": ORIGIN,
     }
     scores = (candidate.get(name) for name in survey.score_fields)
@@ -78,6 +79,40 @@ def annotation_message(entry: Document, origin: str) -> Message:
         "data": json_ready(entry["annotations"]),
         "group_ids": [entry["group_id"]],
     }
+
+
+def source_message(entries: Sequence[Document]) -> Message:
+    """An object saved for the groups of some filters; SkyPortal leaves out those whose ignored groups have it already."""
+    object_id, groups = entries[0]["objectId"], list(dict.fromkeys(int(entry["group_id"]) for entry in entries))
+    ignored: dict[str, list[int]] = {}
+    savers: dict[str, int] = {}
+    for entry in entries:
+        group, autosave = str(entry["group_id"]), entry["autosave"]
+        if autosave["ignore_group_ids"]:
+            ignored[group] = list(dict.fromkeys([*ignored.get(group, ()), *autosave["ignore_group_ids"]]))
+        if autosave["saver_id"] is not None:
+            savers.setdefault(group, autosave["saver_id"])
+    message: Message = {"id": object_id, "group_ids": groups, "origin": ORIGIN}
+    if ignored:
+        message["ignore_if_in_group_ids"] = ignored
+    if savers:
+        message["saver_per_group_id"] = savers
+    return message
+
+
+def comment_message(text: str, group_ids: Sequence[int]) -> Message:
+    """A comment that some groups can read."""
+    return {"text": text, "group_ids": list(group_ids)}
+
+
+def follow_up_message(request: Document, now: datetime) -> Message:
+    """A request to a telescope as it is sent now; its dates count from now, unless it is urgent and has none."""
+    data: Message = json_ready(request["data"])
+    if not request["dated"]:
+        return data
+    until = now + timedelta(days=request["validity_days"])
+    dates = {"start_date": now.strftime(DATE), "end_date": until.strftime(DATE)}
+    return {**data, "payload": {**data["payload"], **dates}}
 
 
 def full_light_curve(alert: Document, aux: Document, alerts: Sequence[Document], survey: Survey) -> Columns:

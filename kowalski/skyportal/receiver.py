@@ -42,7 +42,14 @@ class Answer(NamedTuple):
 
 @dataclass
 class Object:
-    """What the receiver has of an object; photometry by (instrument, origin), then mjd, fluxerr and flux."""
+    """What the receiver has of an object.
+
+    Attributes
+    ----------
+    photometry : by (instrument, origin), then mjd, fluxerr and flux
+    groups : for which it is saved -> who saved it; None: Kowalski itself
+    comments : text and groups -> number
+    """
 
     ra: float
     dec: float
@@ -50,6 +57,9 @@ class Object:
     annotations: dict[str, dict[str, Any]] = field(default_factory=dict)
     photometry: dict[tuple[int, str], dict[tuple[Any, ...], tuple[int, Row]]] = field(default_factory=dict)
     thumbnails: list[str] = field(default_factory=list)
+    groups: dict[int, int | None] = field(default_factory=dict)
+    comments: dict[tuple[str, tuple[int, ...]], int] = field(default_factory=dict)
+    follow_up: list[dict[str, Any]] = field(default_factory=list)
 
 
 class ReceiverState:
@@ -113,6 +123,9 @@ class ReceiverState:
             "annotations": sum(len(one.annotations) for one in objects),
             "points": sum(len(rows) for one in objects for rows in one.photometry.values()),
             "thumbnails": sum(len(one.thumbnails) for one in objects),
+            "sources": sum(bool(one.groups) for one in objects),
+            "comments": sum(len(one.comments) for one in objects),
+            "followup_requests": sum(len(one.follow_up) for one in objects),
             "violations": self.violations,
             "conflicts": self.conflicts,
         }
@@ -132,6 +145,9 @@ class ReceiverState:
             "annotations": list(known.annotations.values()),
             "photometry": [row._asdict() for rows in known.photometry.values() for _, row in rows.values()],
             "thumbnails": known.thumbnails,
+            "groups": known.groups,
+            "comments": [{"text": text, "group_ids": groups} for text, groups in known.comments],
+            "followup_requests": known.follow_up,
         }
 
     def _keep(self, record: Mapping[str, Any]) -> None:
@@ -175,8 +191,8 @@ class ReceiverState:
         require(object_id in self.objects, "No candidate", 404)
 
     def head_source(self, object_id: str, **_: Any) -> None:
-        """Whether the object is a source: none is, here."""
-        raise Refused(f"No source {object_id}", 404)
+        """Whether the object is a source."""
+        require(object_id in self.objects and bool(self.objects[object_id].groups), f"No source {object_id}", 404)
 
     def post_candidate(self, query: Any, body: Any) -> dict[str, Any]:
         """One candidate per filter, once per moment."""
@@ -291,6 +307,75 @@ class ReceiverState:
         found.update({name: body[name] for name in ("data", "origin", "group_ids") if name in body})
         return {}
 
+    # Sources and follow-up
+
+    def post_source(self, query: Any, body: Any) -> dict[str, Any]:
+        """An object saved for groups, but not for those of whose ignored groups one has it."""
+        body = json_object(body)
+        contract.check_source(body)
+        self._require_groups(body)
+        known = self._object(body["id"], f"Failed to post source: ra must not be null for {body['id']}")
+        ignored = {int(group): set(others) for group, others in body.get("ignore_if_in_group_ids", {}).items()}
+        savers = {int(group): saver for group, saver in body.get("saver_per_group_id", {}).items()}
+        there = set(known.groups)
+        saved = [group for group in body["group_ids"] if not ignored.get(group, set()) & there]
+        known.groups |= {group: savers.get(group) for group in saved if group not in there}
+        return {"id": body["id"], "saved_to_groups": saved}
+
+    def get_groups(self, object_id: str, query: Any, body: Any) -> list[dict[str, Any]]:
+        """The groups for which an object is saved."""
+        known = self._object(object_id, f"Source {object_id} not found", 404)
+        return [{"id": group, "name": f"group {group}"} for group in known.groups]
+
+    def post_comment(self, object_id: str, query: Any, body: Any) -> dict[str, Any]:
+        """A comment; the same one again is the one that is there."""
+        body = json_object(body)
+        contract.check_comment(body)
+        self._require_groups(body)
+        known = self._object(object_id, f"Obj {object_id} not found")
+        key = (body["text"], tuple(body.get("group_ids") or ()))
+        if key not in known.comments:
+            known.comments[key] = self._next_id()
+        return {"comment_id": known.comments[key]}
+
+    def post_follow_up(self, query: Any, body: Any) -> dict[str, Any]:
+        """A request to a telescope, unless one of its conditions does not hold."""
+        body = json_object(body)
+        contract.check_follow_up(body, new=True)
+        known = self._object(body["obj_id"], f"Invalid obj_id {body['obj_id']}")
+        there = set(known.groups)
+        if not set(body.get("source_group_ids", ())) <= there or set(body.get("ignore_source_group_ids", ())) & there:
+            return {"id": None, "ignored": True, "message": "not submitting request: not saved as it should be"}
+        request = {
+            "id": self._next_id(),
+            **{name: body[name] for name in ("obj_id", "allocation_id", "payload")},
+            "target_groups": [{"id": group} for group in body.get("target_group_ids", ())],
+            "status": "submitted",
+            "modified": _naive(datetime.now(UTC)),
+        }
+        known.follow_up.append(request)
+        return {"id": request["id"], "request_status": "submitted"}
+
+    def get_follow_up(self, query: Mapping[str, str], body: Any) -> dict[str, Any]:
+        """A page of the requests for objects whose name has a part."""
+        part = query.get("sourceID", "")
+        found = [one for name, known in self.objects.items() if part in name for one in known.follow_up]
+        page, size = int(query.get("pageNumber", 1)), min(int(query.get("numPerPage", 100)), 1000)
+        shown = found[(page - 1) * size : page * size]
+        return {"followup_requests": shown, "totalMatches": len(found), "pageNumber": page, "numPerPage": size}
+
+    def put_follow_up(self, number: str, query: Any, body: Any) -> dict[str, Any]:
+        """Another payload for a request."""
+        body = json_object(body)
+        contract.check_follow_up(body, new=False)
+        every = (one for known in self.objects.values() for one in known.follow_up)
+        found = next((one for one in every if one["id"] == int(number)), None)
+        if found is None:
+            raise Refused(f"Could not load follow-up request with ID {number}")
+        require(found["obj_id"] == body["obj_id"], "obj_id of another request")
+        found["payload"] = body["payload"]
+        return {}
+
     def _require_groups(self, body: Body) -> None:
         unknown = [group for group in body.get("group_ids") or () if group not in self._groups]
         require(not unknown, f"Cannot find one or more groups with IDs: {unknown}")
@@ -326,6 +411,12 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", r"/api/sources/([^/]+)/annotations", ReceiverState.post_annotation),
     ("GET", r"/api/sources/([^/]+)/annotations", ReceiverState.get_annotations),
     ("PUT", r"/api/sources/([^/]+)/annotations/(\d+)", ReceiverState.put_annotation),
+    ("POST", r"/api/sources", ReceiverState.post_source),
+    ("GET", r"/api/sources/([^/]+)/groups", ReceiverState.get_groups),
+    ("POST", r"/api/sources/([^/]+)/comments", ReceiverState.post_comment),
+    ("GET", r"/api/followup_request", ReceiverState.get_follow_up),
+    ("POST", r"/api/followup_request", ReceiverState.post_follow_up),
+    ("PUT", r"/api/followup_request/(\d+)", ReceiverState.put_follow_up),
     ("GET", r"/api/instrument", ReceiverState.get_instrument),
     ("GET", r"/api/streams", ReceiverState.get_streams),
     ("GET", r"/api/groups/(\d+)", ReceiverState.get_group),

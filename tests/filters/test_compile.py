@@ -8,14 +8,15 @@ import pytest
 from bson.objectid import ObjectId
 
 from kowalski.errors import FilterError
+from kowalski.filters.actions import Autosave
 from kowalski.filters.compile import (
     CARRIER,
     EVERYTHING,
     Reads,
-    compile_filter,
     fields_read,
     parse_pipeline,
 )
+from kowalski.filters.definition import compile_filter
 
 #: the large fields of ZTF
 HEAVY = frozenset({"prv_candidates", "fp_hists", "cross_matches"})
@@ -53,24 +54,20 @@ def test_the_active_version_is_compiled() -> None:
         document(update_annotations=True, autosave={"active": True}, auto_followup={"active": False})
     )
     assert (compiled.filter_id, compiled.group_id, compiled.fid, compiled.permissions) == (7, 3, "abc123", (1, 2))
-    assert compiled.stages == (MATCH,)
-    assert compiled.by_batch
-    assert (compiled.update_annotations, compiled.autosave, compiled.auto_followup) == (
-        True,
-        {"active": True},
-        {"active": False},
-    )
+    assert compiled.pipeline.stages == [MATCH]
+    assert compiled.pipeline.by_batch
+    assert (compiled.update_annotations, compiled.autosave, compiled.follow_up) == (True, Autosave(), None)
 
 
 def test_what_older_documents_lack() -> None:
     bare = document()
     del bare["permissions"]
     compiled = compile_filter(bare)
-    assert (compiled.permissions, compiled.update_annotations, compiled.autosave, compiled.auto_followup) == (
+    assert (compiled.permissions, compiled.update_annotations, compiled.autosave, compiled.follow_up) == (
         (),
         False,
-        False,
-        {},
+        None,
+        None,
     )
 
 
@@ -158,7 +155,7 @@ def test_what_mongodb_has_no_type_for_is_refused(value: Any) -> None:
     ],
 )
 def test_stages_that_take_a_batch(stage: dict[str, Any]) -> None:
-    assert compile_filter(document([MATCH, stage])).by_batch
+    assert compile_filter(document([MATCH, stage])).pipeline.by_batch
 
 
 @pytest.mark.parametrize(
@@ -175,7 +172,7 @@ def test_stages_that_take_a_batch(stage: dict[str, Any]) -> None:
         {"$bucketAuto": {"groupBy": "$candid", "buckets": 1}},
         {"$sortByCount": "$candid"},
         {"$setWindowFields": {"output": {"n": {"$sum": 1}}}},
-        {"$redact": "$$KEEP"},
+        {"$replaceWith": "$candidate"},
         {"$match": {"$text": {"$search": "x"}}},
         {"$set": {CARRIER: 1}},
         {"$set": {f"{CARRIER}.x": 1}},
@@ -189,8 +186,8 @@ def test_stages_that_take_a_batch(stage: dict[str, Any]) -> None:
 )
 def test_stages_that_look_across_alerts_or_at_the_carrier_do_not(stage: dict[str, Any]) -> None:
     compiled = compile_filter(document([MATCH, stage, {"$project": {"candid": 1}}]))
-    assert not compiled.by_batch
-    assert compiled.stages == (MATCH, stage, {"$project": {"candid": 1}}), "and run as they stand"
+    assert not compiled.pipeline.by_batch
+    assert compiled.pipeline.stages == [MATCH, stage, {"$project": {"candid": 1}}], "and run as they stand"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +211,7 @@ def test_stages_that_look_across_alerts_or_at_the_carrier_do_not(stage: dict[str
     ],
 )
 def test_a_projection_keeps_the_carrier(projection: dict[str, Any], keeps: bool) -> None:
-    (stage,) = compile_filter(document([{"$project": projection}])).stages
+    (stage,) = compile_filter(document([{"$project": projection}])).pipeline.stages
     assert stage == {"$project": projection if keeps else {**projection, CARRIER: 1}}
 
 

@@ -1,9 +1,6 @@
 """Running filters: a batch gives what one alert at a time would, and no filter can harm another."""
 
-import json
 import logging
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,21 +8,18 @@ from typing import Any
 import pytest
 from packets import JD, forced_point, prv_point, real_packets, ztf_alerts, ztf_record
 
-from kowalski.alerts.document import Alert, arrival, read_batch
-from kowalski.alerts.lightcurve import Arrival, merged
-from kowalski.alerts.survey import get_survey
-from kowalski.database.client import MongoDatabase, connect
+from kowalski.alerts.document import read_batch
+from kowalski.database.client import MongoDatabase
 from kowalski.database.filters import Filters
 from kowalski.errors import DatabaseUnavailable
 from kowalski.filters import run as run_module
 from kowalski.filters.compile import EVERYTHING
-from kowalski.filters.run import FilterRun, FilterRunner
-from kowalski.settings import Database
+from kowalski.filters.results import FilterRun
+from kowalski.filters.run import FilterRunner
 
+from .harness import ALL, ZTF, Batch, Documents, Put, batch_of, passed
 from .library import DRB, PIPELINES, one_by_one
 
-ZTF = get_survey("ZTF")
-ALL = [1, 2, 3]
 #: makes 300 000 documents of each alert, of which one is left; about 50 ms where a small one takes 1
 SLOW = [
     {"$set": {"number": {"$range": [0, {"$add": [300_000, "$candidate.fid"]}]}}},
@@ -33,47 +27,9 @@ SLOW = [
     {"$match": {"$expr": {"$eq": ["$number", 5]}}},
 ]
 
-Documents = list[dict[str, Any]]
-Batch = tuple[Documents, dict[str, dict[str, Any]]]
-Put = Callable[..., None]
-
-
-@pytest.fixture
-def filters(mongo_settings: Database, mongo: MongoDatabase) -> Iterator[Filters]:
-    reader = connect(mongo_settings, "reader")
-    yield Filters(mongo, reader)
-    reader.client.close()
-
-
-@pytest.fixture
-def put(filters: Filters) -> Put:
-    """Store a filter under a number, active, with all permissions."""
-
-    def store(filter_id: int, pipeline: Any, fid: str = "abc123", **fields: Any) -> None:
-        text = pipeline if isinstance(pipeline, str) else json.dumps(pipeline)
-        document = {
-            "filter_id": filter_id, "group_id": 1, "catalog": "ZTF_alerts", "permissions": ALL, "active": True,
-            "active_fid": fid, "fv": [{"fid": fid, "pipeline": text}], "last_modified": datetime.now(UTC),
-        }  # fmt: skip
-        filters.put(document | fields)
-
-    return store
-
 
 def runner(filters: Filters, max_time_ms: int = 5000) -> FilterRunner:
     return FilterRunner(filters, ZTF, max_time_ms)
-
-
-def batch_of(alerts: list[Alert]) -> Batch:
-    """Documents of alerts and of their objects."""
-    arrivals: dict[str, list[Arrival]] = {}
-    for alert in alerts:
-        arrivals.setdefault(alert.object_id, []).append(arrival(alert, ZTF))
-    objects = {
-        name: {"cross_matches": {"Gaia_EDR3": [{"parallax": number % 3}] * (number % 4)}} | merged({}, said, ZTF)
-        for number, (name, said) in enumerate(arrivals.items())
-    }
-    return [alert.document for alert in alerts], objects
 
 
 def synthetic(number: int = 12) -> Batch:
@@ -89,15 +45,6 @@ def synthetic(number: int = 12) -> Batch:
             ]
         )
     )  # fmt: skip
-
-
-def passed(result: FilterRun) -> dict[int, dict[int, Any]]:
-    """filter_id -> candid -> annotations."""
-    found: dict[int, dict[int, Any]] = {}
-    for each in result.passes:
-        assert each.candid not in found.setdefault(each.filter.filter_id, {})
-        found[each.filter.filter_id][each.candid] = each.annotations
-    return found
 
 
 def candids(documents: Documents) -> list[int]:
@@ -246,7 +193,8 @@ def test_a_pass_names_the_version_and_the_wishes(filters: Filters, put: Put) -> 
     (each,) = runner(filters).run(*batch_of(ztf_alerts([ztf_record(7)]))).passes
     assert (each.candid, each.filter.filter_id, each.filter.group_id, each.filter.fid) == (7, 9, 4, "v00001")
     assert (each.filter.permissions, each.filter.update_annotations) == ((1,), True)
-    assert (each.filter.autosave, each.filter.auto_followup) == (wishes["autosave"], wishes["auto_followup"])
+    assert each.autosave == {"comment": "x", "ignore_group_ids": [], "saver_id": None}
+    assert each.follow_up is None, "it has no pipeline, and that alone does not keep the alert from passing"
 
 
 def test_edits_take_effect_with_the_next_batch(filters: Filters, put: Put, mongo: MongoDatabase) -> None:
@@ -410,9 +358,9 @@ def test_a_filter_writes_nothing(filters: Filters, put: Put, mongo: MongoDatabas
     put(1, [DRB])
     running = runner(filters)
     running.run(documents, objects)
-    ((key, (signature, compiled)),) = running._compiled.items()
-    assert compiled is not None
-    stages = (*compiled.stages, {"$merge": {"into": "elsewhere"}})
+    (known,) = running._known.values()
+    assert known.compiled is not None
+    stages = (*known.compiled.pipeline.stages, {"$merge": {"into": "elsewhere"}})
     result = filters.run
     with pytest.raises(Exception, match=r"not authorized|\$merge"):
         result(list(stages), [], 1000)

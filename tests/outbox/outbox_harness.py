@@ -80,8 +80,8 @@ class Night:
                 "permissions": [1, 2, 3],
                 "annotations": {"jd": alert.jd, "mag": alert.candidate["magpsf"], "rate": float("nan")},
                 "update_annotations": number % 2 == 0,
-                "autosave": False,
-                "auto_followup": {},
+                "autosave": None,
+                "auto_followup": None,
                 **changes,
             }
             for number in filters
@@ -161,5 +161,5 @@ class Receiver:
     def settings(self, **changes: Any) -> SkyPortalSettings:
         """How to reach it."""
         usual = {"protocol": "http", "host": "127.0.0.1", "port": self.port, "token": "local", "timeout": 5.0}
-        limits = {"photometry_timeout": 15.0, "requests_per_second": 5.0, "burst": 10}
+        limits = {"photometry_timeout": 15.0, "followup_timeout": 30.0, "requests_per_second": 5.0, "burst": 10}
         return SkyPortalSettings(**{**usual, **limits, **changes})

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kowalski.database.client import MongoDatabase
-from kowalski.database.outbox import JULIAN_DATE_OF_EPOCH, Entry, Outbox, Target
+from kowalski.database.outbox import FOLLOW_UP, JULIAN_DATE_OF_EPOCH, OF_TARGET, SKYPORTAL, Entry, Outbox, Target
 
 NOW = datetime.now(UTC)
 JD_NOW = NOW.timestamp() / 86400 + JULIAN_DATE_OF_EPOCH
@@ -78,7 +78,7 @@ def test_what_is_closed_is_not_due_and_stays_closed(outbox: Outbox) -> None:
     outbox.postpone(["ZTF:a:1", "ZTF:b:1"], {}, LATER)
     outbox.deliver(["ZTF:b:1"])
     assert names(outbox) == ["c"]
-    assert outbox.counts() == {"pending": 1, "delivered": 1, "failed": 1}
+    assert outbox.counts() == {"pending": 1, "delivered": 1, "failed": 1, "expired": 0}
     assert outbox.backlog() == {"pending": 1, "failed": 1}
     assert outbox.add([entry("a", 1.0)]) == 0
 
@@ -96,8 +96,19 @@ def test_latency_counts_from_kafkas_time_stamp(outbox: Outbox) -> None:
 def test_looking_for_work_reads_only_indexes(outbox: Outbox, mongo: MongoDatabase) -> None:
     outbox.add([entry("a", 1.0)])
     for index, query in (
-        ("pending_jd", {"jd": {"$gte": 0}}),
-        ("pending_next_attempt", {"next_attempt_at": {"$gt": NOW}}),
+        ("pending_lane_jd", {"jd": {"$gte": 0}}),
+        ("pending_lane_next_attempt", {"next_attempt_at": {"$gt": NOW}}),
     ):
-        found = mongo["outbox"].find({"state": "pending", **query}, {"_id": 0, "survey": 1, "objectId": 1}).hint(index)
+        pending = {"state": "pending", "lane": {"$in": [SKYPORTAL, FOLLOW_UP]}, **query}
+        found = mongo["outbox"].find(pending, OF_TARGET).hint(index)
         assert found.explain()["queryPlanner"]["winningPlan"]["stage"] == "PROJECTION_COVERED"
+
+
+def test_the_lanes_of_an_object_do_not_wait_for_each_other(outbox: Outbox) -> None:
+    outbox.add([entry("a", 1.0), {**entry("a", 1.0), "_id": "followup", "lane": FOLLOW_UP}])
+    assert set(outbox.objects_due(NOW, 10)) == {Target("ZTF", "a"), Target("ZTF", "a", FOLLOW_UP)}
+    outbox.postpone(["followup"], {}, LATER)
+    assert outbox.objects_due(NOW, 10) == [Target("ZTF", "a")]
+    assert [one["_id"] for one in outbox.pending_of(Target("ZTF", "a"))] == ["ZTF:a:1"]
+    outbox.expire(["followup"], {"message": "too late"})
+    assert outbox.counts() == {"pending": 1, "delivered": 0, "failed": 0, "expired": 1}

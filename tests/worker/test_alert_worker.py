@@ -4,6 +4,7 @@ import json
 import random
 import threading
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ STEPS = [
     "objects.create",
     "objects.update",
     "alerts.insert",
-    "filters.run",
+    "filters.filters.run",
     "outbox.add",
     "quarantine.add",
     "alerts.known",
@@ -184,8 +185,8 @@ def test_a_batch_that_was_cut_off_is_done_when_it_comes_again(
         stocked[name].delete_many({})
     worker = make_worker()
     worker.process(first)
-    room, name = step.split(".")
-    target = getattr(worker, room)
+    room, _, name = step.rpartition(".")
+    target = attrgetter(room)(worker)
     original = getattr(target, name)
 
     def cut_off(*arguments: Any) -> Any:

@@ -101,26 +101,49 @@ def test_an_objects_document(worker: AlertWorker, stocked: MongoDatabase) -> Non
     assert [point["jd"] - JD for point in document["fp_hists"]] == list(range(-5, 2))
 
 
+FOLLOW_UP = {
+    "active": True,
+    "comment": "bright",
+    "allocation_id": 5,
+    "payload": {"priority": 1, "filter": "g"},
+    "pipeline": [
+        {
+            "$project": {
+                "payload": {"priority": {"$literal": "3"}, "filter": {"$literal": "r"}, "strange": {"$literal": 1}}
+            }
+        }
+    ],
+}
+
+
 def test_outbox_entries(worker: AlertWorker, stocked: MongoDatabase) -> None:
     received = replace(
         visits(objects=1, packets=1)[0], offset=77, partition=3, timestamp=datetime(2026, 1, 2, tzinfo=UTC)
     )
-    put_filter(
-        stocked, 2, FILTERS[2], update_annotations=True, autosave={"active": True}, auto_followup={"active": True}
-    )
+    put_filter(stocked, 2, FILTERS[2], update_annotations=True, autosave={"active": True}, auto_followup=FOLLOW_UP)
     report = worker.process([received])
     assert (report.posted, report.passed) == (2, {1: 1, 2: 1})
     first, second = state(stocked)["outbox"]
     assert abs((datetime.now(UTC).replace(tzinfo=None) - second.pop("passed_at")).total_seconds()) < 60
-    for name in ("attempts", "next_attempt_at", "delivered_at", "error", "done"):
+    for name in ("attempts", "next_attempt_at", "delivered_at", "error", "done", "lane"):
         del second[name]
+    request = second.pop("auto_followup")
+    assert (request["comment"], request["data"]["payload"]) == (
+        "bright (priority: 3)",
+        {"priority": 3.0, "filter": "r"},
+    )
     assert second == {
         "_id": "ZTF:1:2", "kind": "candidate", "survey": "ZTF", "candid": 1, "objectId": "ZTF23obj0", "jd": JD,
         "filter_id": 2, "group_id": 12, "fid": "abc123", "permissions": [1, 2, 3], "annotations": {"n": 1, "gaia": 1},
-        "update_annotations": True, "autosave": {"active": True}, "auto_followup": {"active": True}, "state": "pending",
+        "update_annotations": True, "autosave": {"comment": None, "ignore_group_ids": [], "saver_id": None}, "state": "pending",
         "kafka": {"topic": received.topic, "partition": 3, "offset": 77, "timestamp": datetime(2026, 1, 2)},  # noqa: DTZ001
     }  # fmt: skip
-    assert (first["_id"], first["annotations"]) == ("ZTF:1:1", None)
+    assert (first["_id"], first["annotations"], first["autosave"], first["auto_followup"]) == (
+        "ZTF:1:1",
+        None,
+        None,
+        None,
+    )
     assert stocked["outbox"].count_documents({"candid": {"$type": "long"}}) == 2
 
 

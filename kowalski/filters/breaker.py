@@ -1,0 +1,38 @@
+"""When to leave a filter alone: one that is too slow, or fails with everything, must not hold up the others."""
+
+from dataclasses import dataclass
+
+#: runs in a row that failed after which a filter is left alone
+PATIENCE = 3
+#: s of the first pause; each further one is twice as long, up to the longest
+FIRST_PAUSE = 60.0
+LONGEST_PAUSE = 1800.0
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Counts failed runs of one filter. Open, it lets none through until a pause is over; then one run decides.
+
+    Times are s of one clock that never goes back.
+    """
+
+    failures: int = 0
+    pause: float = FIRST_PAUSE
+    open_until: float = 0.0
+    reason: str = ""
+
+    def is_open(self, now: float) -> bool:
+        """Whether the filter is to be left alone."""
+        return now < self.open_until
+
+    def worked(self) -> None:
+        """A run went through."""
+        self.failures, self.pause, self.open_until, self.reason = 0, FIRST_PAUSE, 0.0, ""
+
+    def failed(self, now: float, reason: str) -> None:
+        """A run took too long, or failed with every alert."""
+        self.failures += 1
+        self.reason = reason
+        if self.failures >= PATIENCE:
+            self.open_until = now + self.pause
+            self.pause = min(2 * self.pause, LONGEST_PAUSE)

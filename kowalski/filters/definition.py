@@ -1,0 +1,89 @@
+"""A filter as stored, made ready to run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from kowalski.errors import FilterError
+from kowalski.filters.actions import Autosave, FollowUp, read_autosave, read_follow_up
+from kowalski.filters.compile import CompiledStages, Reads, compile_stages, parse_pipeline
+
+Action = TypeVar("Action", Autosave, FollowUp)
+
+
+@dataclass(frozen=True)
+class CompiledFilter:
+    """One version of a user's filter, ready to run.
+
+    Attributes
+    ----------
+    pipeline : what decides who passes
+    autosave, follow_up : what is asked for those who do; None: nothing
+    problems : why autosave or follow-up can't be done, though the filter runs
+    """
+
+    filter_id: int
+    group_id: int
+    fid: str
+    permissions: tuple[int, ...]
+    pipeline: CompiledStages
+    update_annotations: bool = False
+    autosave: Autosave | None = None
+    follow_up: FollowUp | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> Reads:
+        """What its pipelines may read."""
+        reads = self.pipeline.reads
+        for action in (self.autosave, self.follow_up):
+            if action is not None and action.pipeline is not None:
+                reads = reads | action.pipeline.reads
+        return reads
+
+
+def compile_filter(document: Mapping[str, Any], fid: str | None = None) -> CompiledFilter:
+    """A version of a filter document, the active one unless ``fid`` names another.
+
+    Raises
+    ------
+    FilterError : no such version, not a pipeline, or a stage or operator that is not allowed
+    """
+    version = version_of(document, fid)
+    problems: list[str] = []
+    autosave = _unless_wrong(read_autosave, document.get("autosave"), problems)
+    follow_up = _unless_wrong(read_follow_up, document.get("auto_followup"), problems)
+    return CompiledFilter(
+        filter_id=document["filter_id"],
+        group_id=document["group_id"],
+        fid=version["fid"],
+        permissions=tuple(int(programme) for programme in document.get("permissions") or ()),
+        pipeline=compile_stages(parse_pipeline(version["pipeline"])),
+        update_annotations=bool(document.get("update_annotations")),
+        autosave=autosave,
+        follow_up=follow_up if autosave is not None else None,
+        problems=tuple(problems),
+    )
+
+
+def version_of(document: Mapping[str, Any], fid: str | None = None) -> dict[str, Any]:
+    """A version of a filter document: ``{fid, pipeline, created_at}``; the active one unless ``fid`` names another.
+
+    Raises
+    ------
+    FilterError : it has no such version
+    """
+    fid = document.get("active_fid") if fid is None else fid
+    for version in document.get("fv") or ():
+        if version.get("fid") == fid:
+            found: dict[str, Any] = version
+            return found
+    raise FilterError(f"filter {document.get('filter_id')}: version {fid} is not among its versions")
+
+
+def _unless_wrong(read: Callable[[Any], Action | None], stored: Any, problems: list[str]) -> Action | None:
+    try:
+        return read(stored)
+    except FilterError as error:
+        problems.append(str(error))
+        return None

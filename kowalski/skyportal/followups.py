@@ -1,0 +1,200 @@
+"""Follow-up requests: at most one for the same observation, whatever fails on the way; a telescope is never triggered twice.
+
+A request is sent only after SkyPortal's list of the object's requests was read. Before it is sent that is marked durably: after
+an attempt whose answer was lost, every request there of the same kind counts as ours, whatever its status.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kowalski.database.outbox import FOLLOW_UP as LANE
+from kowalski.database.outbox import Entry, Outbox, follow_up_id
+from kowalski.errors import SkyPortalError
+from kowalski.log import get_logger
+from kowalski.skyportal import messages
+from kowalski.skyportal.client import SkyPortal
+
+log = get_logger(__name__)
+
+#: statuses of requests that count, by a part of their text
+COUNTED = ("complete", "submitted", "deleted", "failed")
+#: after which a failed request is forgotten
+FAILED_COUNTS = timedelta(hours=12)
+#: parts of a payload that do not make it another observation
+NOT_COMPARED = {"priority", "urgency", "Urgency", "start_date", "end_date", "advanced", "observation_choices", "observation_type"}  # fmt: skip
+#: the filters or instruments of a kind of observation
+KINDS = {"IFU": {"IFU"}, "3-shot": {"g", "r", "i"}, "4-shot": {"u", "g", "r", "i"}}
+CHOSEN = "Mix 'n Match"
+
+#: statuses after which a request may still be on its way: none at all, and those of a proxy
+UNANSWERED = (None, 502, 503, 504)
+#: after which it is not any more
+SETTLES = timedelta(seconds=120)
+#: mark of an entry whose request may have been sent
+SENDING = "sending"
+
+Request = Mapping[str, Any]
+
+
+def follow_up_entries(entries: Iterable[Entry]) -> list[Entry]:
+    """The outbox entries of the follow-up that some candidates ask for."""
+    common = ("survey", "candid", "objectId", "jd", "passed_at", "kafka", "filter_id", "group_id", "fid")
+    return [
+        {
+            "_id": follow_up_id(entry["survey"], entry["candid"], entry["filter_id"]),
+            "kind": "followup",
+            "lane": LANE,
+            **{name: entry[name] for name in common},
+            "request": entry["auto_followup"],
+        }
+        for entry in entries
+        if entry["auto_followup"]
+    ]
+
+
+class FollowUps:
+    """Sends the follow-up requests of an alert, the most urgent first."""
+
+    def __init__(self, client: SkyPortal, outbox: Outbox):
+        self._client = client
+        self._outbox = outbox
+
+    def send(self, entries: list[Entry], may_continue: Callable[[], bool]) -> bool:
+        """Send or settle the requests of one alert and close their entries; False: stopped between two, as told.
+
+        Raises
+        ------
+        SkyPortalError : a retriable one; what is not closed is to be tried again
+        """
+        for entry in sorted(entries, key=_urgency):
+            if not may_continue():
+                return False
+            try:
+                self._settle(entry)
+            except SkyPortalError as error:
+                if error.retriable:
+                    raise
+                log.warning("%s refused: %s", entry["_id"], error)
+                self._outbox.fail([entry["_id"]], _told(str(error), error.status))
+        return True
+
+    def _settle(self, entry: Entry) -> None:
+        """Close an entry: sent, changed, not needed, or too late."""
+        request, object_id, now = entry["request"], entry["objectId"], datetime.now(UTC)
+        if "sent" not in entry["done"]:
+            late, tried = now > _latest(entry), SENDING in entry["done"]
+            there = [] if late and not tried else self._client.follow_up_requests(object_id)
+            equal = [one for one in there if _counts(one, tried, now) and is_equivalent(request, one)]
+            if late and not equal:
+                self._outbox.expire([entry["_id"]], _told(f"not sent by {_latest(entry):%Y-%m-%d %H:%M} UTC"))
+                return
+            if equal and tried:  # there was none when it was sent
+                outcome = {"did": "requested", "id": equal[0]["id"], "comment": True}
+            else:
+                outcome = self._update(request, equal) if equal else self._trigger(entry, now)
+            self._mark(entry, "sent", outcome=outcome)
+        if request["comment"] and entry["outcome"]["comment"]:
+            groups = list(dict.fromkeys([entry["group_id"], *request["data"]["target_group_ids"]]))
+            self._client.post_comment(object_id, messages.comment_message(request["comment"], groups))
+        self._outbox.deliver([entry["_id"]])
+
+    def _trigger(self, entry: Entry, now: datetime) -> dict[str, Any]:
+        before = entry.get("sending_at")
+        if before is not None and now - before < SETTLES:
+            raise SkyPortalError(
+                f"an attempt at {before:%H:%M:%S} got no answer and may still come through", None, True
+            )
+        self._mark(entry, SENDING, sending_at=now)
+        try:
+            answer = self._client.post_follow_up(messages.follow_up_message(entry["request"], now))
+        except SkyPortalError as error:
+            if error.status not in UNANSWERED:
+                self._outbox.note([entry["_id"]], sending_at=None)
+            raise
+        if answer.get("ignored"):
+            return {"did": "ignored", "message": answer.get("message"), "comment": False}
+        return {"did": "requested", "id": answer.get("id"), "comment": True}
+
+    def _update(self, request: Request, equal: Sequence[Request]) -> dict[str, Any]:
+        """Make the priority of a request that waits more urgent, where ours is."""
+        alias, ours = request["priority_alias"], request["data"]["payload"][request["priority_alias"]]
+        waiting = next((one for one in equal if "submitted" in str(one["status"])), None)
+        if waiting is None or not request["implements_update"] or not _is_better(ours, waiting, request):
+            return {"did": "nothing", "message": f"request {equal[0]['id']} is the same", "comment": False}
+        change = {
+            "obj_id": request["data"]["obj_id"],
+            "allocation_id": request["data"]["allocation_id"],
+            "payload": {**waiting["payload"], alias: ours},
+        }
+        self._client.put_follow_up(waiting["id"], change)
+        return {"did": "updated", "id": waiting["id"], "comment": False}
+
+    def _mark(self, entry: Entry, step: str, **fields: Any) -> None:
+        if fields:
+            self._outbox.note([entry["_id"]], **fields)
+        self._outbox.step_done([entry["_id"]], step, durable=True)
+        entry["done"].append(step)
+        entry.update(fields)
+
+
+def _latest(entry: Entry) -> datetime:
+    """Until when a request makes sense."""
+    until: datetime = entry["passed_at"] + timedelta(days=entry["request"]["validity_days"])
+    return until
+
+
+def is_equivalent(request: Request, there: Request) -> bool:
+    """Whether a request on SkyPortal asks for all that ours does: same allocation, a group in common, same observation."""
+    ours, payload = request["data"], request["data"]["payload"]
+    theirs = there.get("payload") or {}
+    groups = {group["id"] for group in there.get("target_groups") or ()}
+    if there["allocation_id"] != ours["allocation_id"]:
+        return False
+    if (groups or ours["target_group_ids"]) and not groups & set(ours["target_group_ids"]):
+        return False
+    same = all(theirs.get(key) == value for key, value in payload.items() if key not in NOT_COMPARED)
+    return same and _instruments(payload) <= _instruments(theirs)
+
+
+def _instruments(payload: Request) -> set[str]:
+    """What a payload wants to be observed with."""
+    kind = payload.get("observation_type")
+    if kind is None:
+        return set()
+    if kind == CHOSEN:
+        return set(payload.get("observation_choices") or ())
+    return KINDS.get(kind, {str(kind)})
+
+
+def _counts(there: Request, any_status: bool, now: datetime) -> bool:
+    """Whether a request on SkyPortal stands in the way of another one."""
+    status = str(there.get("status"))
+    if "failed" in status:
+        return now - _time(there["modified"]) < FAILED_COUNTS
+    return any_status or any(part in status for part in COUNTED)
+
+
+def _is_better(ours: float, there: Request, request: Request) -> bool:
+    try:
+        theirs = float((there.get("payload") or {})[request["priority_alias"]])
+    except (KeyError, TypeError, ValueError):
+        return True
+    return ours > theirs if request["priority_order"] == "asc" else ours < theirs
+
+
+def _urgency(entry: Entry) -> tuple[bool, float]:
+    """Sorts the most urgent request to the front, those that count downwards first."""
+    request = entry["request"]
+    priority = request["data"]["payload"][request["priority_alias"]]
+    upwards = request["priority_order"] == "asc"
+    return upwards, -priority if upwards else priority
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def _told(message: str, status: int | None = None) -> dict[str, Any]:
+    return {"step": "followup", "status": status, "message": message, "at": datetime.now(UTC)}
