@@ -159,6 +159,8 @@ class ML(Section):
 
 class Filters(Section):
     max_time_ms: int = Field(ge=1)
+    activation_guard: Literal["warn", "refuse"]
+    activation_share: float = Field(gt=0, le=1)
 
 
 class SkyPortal(Section):

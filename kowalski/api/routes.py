@@ -31,7 +31,7 @@ from kowalski.api.handlers import (
 from kowalski.api.models.answers import LoggedIn
 from kowalski.api.models.classifications import AlertPath, ClassificationPath, Labels, Names
 from kowalski.api.models.cutouts import CutoutPath
-from kowalski.api.models.filters import Change, FilterPath, NewVersion, Trial
+from kowalski.api.models.filters import Change, FilterPath, NewVersion, Replay, ToExplain, Trial
 from kowalski.api.models.login import Login
 from kowalski.api.models.objects import AstronomicalObject, ObjectPath, SurveyInfo
 from kowalski.api.models.queries import QUERY
@@ -89,6 +89,7 @@ def _trigger_routes(path: str, get: Any, put: Any, delete: Any) -> list[Route]:
     ]
 
 
+FILTER = "/api/filters/{filter_id:[0-9]+}"
 CLASSIFICATIONS = "/api/classifications/{survey}"
 
 ROUTES = (
@@ -112,9 +113,12 @@ ROUTES = (
     Route("POST", "/api/queries", queries.run, body=QUERY),
     Route("POST", "/api/filters", filters.post, body=TypeAdapter(NewVersion)),
     Route("PATCH", "/api/filters", filters.patch, body=TypeAdapter(Change)),
-    Route("GET", "/api/filters/{filter_id:[0-9]+}", filters.get, params=FilterPath),
-    Route("DELETE", "/api/filters/{filter_id:[0-9]+}", filters.remove, params=FilterPath),
-    Route("POST", "/api/filters/{filter_id:[0-9]+}/test", filters.test, params=FilterPath, body=TypeAdapter(Trial)),
+    Route("GET", FILTER, filters.get, params=FilterPath),
+    Route("DELETE", FILTER, filters.remove, params=FilterPath),
+    Route("POST", FILTER + "/test", filters.test, params=FilterPath, body=TypeAdapter(Trial)),
+    Route("POST", FILTER + "/explain", filters.explain, params=FilterPath, body=TypeAdapter(ToExplain)),
+    Route("POST", FILTER + "/replay", filters.replay, params=FilterPath, body=TypeAdapter(Replay)),
+    Route("GET", FILTER + "/status", filters.status, params=FilterPath),
     Route(
         "GET", "/api/cutouts/{survey}/{candid}/{cutout}/{file_format}", cutouts.get, params=CutoutPath, content="*/*"
     ),

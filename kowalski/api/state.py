@@ -9,9 +9,9 @@ from kowalski.api.services.accounts import Accounts, Admin
 from kowalski.api.services.addresses import Proxies
 from kowalski.api.services.classifications import ClassificationService
 from kowalski.api.services.cutouts import CutoutService
-from kowalski.api.services.filter_trials import FilterTrials
 from kowalski.api.services.filters import FilterService
 from kowalski.api.services.limits import Limits
+from kowalski.api.services.past_alerts import PastAlerts
 from kowalski.api.services.personal_tokens import PersonalTokens
 from kowalski.api.services.queries import QueryService
 from kowalski.api.services.rights import User
@@ -71,7 +71,7 @@ class Services:
             accounts=Accounts(users, tokens, Throttle(Logins(config.database)), shared, admin),
             sessions=Sessions(tokens, users, shared, admin.name, server.public_data),
             personal_tokens=PersonalTokens(users, tokens, shared),
-            filters=FilterService(FilterStore(config.database), FilterTrials(database)),
+            filters=FilterService(FilterStore(config.database), PastAlerts(database), config.filters),
             cutouts=CutoutService(),
             classifications=ClassificationService(Classifications(config.database)),
             ztf_queue=ZtfQueue(config.ztf),

@@ -23,6 +23,7 @@ class FilterStore:
     def __init__(self, settings: Database):
         self.client = connect_async(settings, "writer")
         self.collection = self.client[settings.db]["filters"]
+        self.checks = self.client[settings.db]["filter_checks"]
 
     def close(self) -> None:
         """End the connections."""
@@ -31,6 +32,7 @@ class FilterStore:
     async def ensure_indexes(self) -> None:
         """There is one filter of a filter_id; where an older version left several, that is said and they stay."""
         with translated("indexes of filters"):
+            await self.checks.create_index([("filter_id", 1), ("at", -1)], name="filter_id_at")
             try:
                 await self.collection.create_index(FILTER_ID.keys, name=FILTER_ID.name, **FILTER_ID.options)
             except DuplicateKeyError as error:
@@ -74,9 +76,21 @@ class FilterStore:
             condition["fv.fid"] = changes["active_fid"]
         return await self._change(condition, {"$set": {**changes, "last_modified": datetime.now(UTC)}})
 
+    async def checked(self, filter_id: int, fid: str, check: Document) -> None:
+        """Keep what came of looking at a version when it was activated."""
+        document = {"_id": f"{filter_id}:{fid}", "filter_id": filter_id, "fid": fid, "at": datetime.now(UTC), **check}
+        with translated("store a check of a filter"):
+            await self.checks.replace_one({"_id": document["_id"]}, document, upsert=True)
+
+    async def checks_of(self, filter_id: int) -> list[Document]:
+        """What came of the last activations, the newest first."""
+        with translated("read checks of a filter"):
+            return await self.checks.find({"filter_id": filter_id}).sort("at", -1).limit(20).to_list(None)
+
     async def remove(self, filter_id: int) -> bool:
         """A filter is gone; whether there was one."""
         with translated("remove a filter"):
+            await self.checks.delete_many({"filter_id": filter_id})
             return bool((await self.collection.delete_one({"filter_id": filter_id})).deleted_count)
 
     async def _change(self, condition: Document, change: Document) -> Document | None:

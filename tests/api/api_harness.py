@@ -100,6 +100,7 @@ def start_api(
     misc: dict[str, Any] | None = None,
     skymaps: dict[str, Any] | None = None,
     ztf: dict[str, Any] | None = None,
+    filters: dict[str, Any] | None = None,
     **server: Any,
 ) -> Api:
     """An API on a free port, not ready yet; further arguments are settings of ``server``."""
@@ -112,6 +113,7 @@ def start_api(
         "misc": misc or {},
         "skymaps": skymaps or {},
         "ztf": ztf or {},
+        "filters": filters or {},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump({"kowalski": settings}))
     log = folder / "api.log"

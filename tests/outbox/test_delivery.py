@@ -97,10 +97,10 @@ def test_photometry_alone_asks_skyportal_nothing_else(delivery: Delivery, night:
 
 
 def test_it_resumes_where_it_was_stopped(delivery: Delivery, night: Night, receiver: Receiver) -> None:
-    for steps, alert in enumerate(night.firsts[:8]):
+    for steps, alert in enumerate(night.firsts[:10]):
         asked = count(1)
         send(delivery, night, night.candidates(alert), lambda limit=steps, asked=asked: next(asked) <= limit)  # type: ignore[misc]
-        assert night.states_of(alert) == {"pending" if steps < 7 else "delivered"}
+        assert night.states_of(alert) == {"pending" if steps < 9 else "delivered"}
         send(delivery, night, night.candidates(alert))
         assert night.states_of(alert) == {"delivered"}
         known = receiver.received(f"/{alert.object_id}")

@@ -88,7 +88,7 @@ def server() -> Iterator[Server]:
 
 def connect(port: int, **changes: Any) -> SkyPortal:
     usual = {"protocol": "http", "host": "127.0.0.1", "port": port, "token": "uuid", "timeout": 0.5}
-    limits = {"photometry_timeout": 0.5, "requests_per_second": 5.0, "burst": 10}
+    limits = {"photometry_timeout": 0.5, "followup_timeout": 0.5, "requests_per_second": 5.0, "burst": 10}
     return SkyPortal(Settings(**{**usual, **limits, **changes}), "4.0")
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from kowalski.api.models.fields import Body
 
@@ -108,4 +108,42 @@ class Trial(Body):
                 )
         if self.max_time_ms > LONGEST_MS:
             raise ValueError(f"max_time_ms must be less than 5 minutes (in ms: {LONGEST_MS})")
+        return self
+
+
+class ToExplain(Body):
+    """Which alert, or the newest alerts of which object, and by which version of a filter; the active one unless given."""
+
+    candid: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    object_id: str | None = Field(None, validation_alias=AliasChoices("objectId", "object_id"))
+    fid: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.candid is None) == (self.object_id is None):
+            raise ValueError("either candid or objectId is required")
+        return self
+
+
+class Replay(Body):
+    """Which alerts a version of a filter (the active one unless given) is run over, and against which other version."""
+
+    start: Moment | None = None
+    end: Moment | None = None
+    object_ids: list[str] | None = None
+    fid: str | None = None
+    against: str | None = Field(None, description="fid of another version")
+    max_time_ms: int = Field(60_000, ge=1, le=LONGEST_MS)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if not self.object_ids and self.start is None and self.end is None:
+            raise ValueError("start and end, or object_ids, are required")
+        if (self.start is None) != (self.end is None):
+            raise ValueError("start and end must both be given if either is")
+        if self.start is not None and self.end is not None:
+            if not (math.isfinite(self.start) and math.isfinite(self.end)) or self.start > self.end:
+                raise ValueError("start must not be after end")
+        if self.object_ids and len(self.object_ids) > MAX_OBJECTS:
+            raise ValueError(f"object_ids list must have {MAX_OBJECTS} or fewer elements")
         return self

@@ -2,23 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
-import bson
 from bson.raw_bson import RawBSONDocument
 
 from kowalski.alerts.survey import Survey
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Trial
+from kowalski.api.services.past_alerts import PastAlerts, of_programmes, shared_programmes
 from kowalski.api.services.rights import User
-from kowalski.database.queries import Document, Queries, QueryError, Reading
-from kowalski.filters.compile import CARRIER, compile_stages
-from kowalski.filters.enrich import enriched
+from kowalski.database.queries import Document, QueryError
+from kowalski.filters.compile import CARRIER, CompiledStages, compile_stages
 
 #: ms that a filter may take on the newest alert
 TRIAL_MS = 3000
-#: alerts that are tried at once
-BATCH = 50
 
 
 class NoAlerts(BadRequest):
@@ -28,8 +24,8 @@ class NoAlerts(BadRequest):
 class FilterTrials:
     """Runs pipelines on alerts of the archive."""
 
-    def __init__(self, queries: Queries):
-        self.queries = queries
+    def __init__(self, past: PastAlerts):
+        self.past = past
 
     async def on_newest(self, survey: Survey, stages: list[Document], permissions: tuple[int, ...]) -> None:
         """Return when a pipeline runs on the newest alert that its filter may see.
@@ -39,12 +35,11 @@ class FilterTrials:
         BadRequest : MongoDB refuses it, or it takes too long
         NoAlerts : there is no such alert
         """
-        reading = Reading(TRIAL_MS, "filter", _without_cutouts(survey), sort=[("$natural", -1)])
-        alert = await self.queries.find_one(survey.alerts, _visible(survey, permissions), reading)
+        alert = await self.past.newest(survey, permissions, TRIAL_MS)
         if alert is None:
             raise NoAlerts(f"no alerts in {survey.alerts} to test the pipeline on")
         try:
-            await self._run(survey, stages, [alert], permissions, TRIAL_MS)
+            await self._rows(survey, compile_stages(stages), [alert], permissions, TRIAL_MS)
         except QueryError as error:
             raise BadRequest(str(error)) from None
 
@@ -52,58 +47,42 @@ class FilterTrials:
         self, survey: Survey, stages: list[Document], permissions: tuple[int, ...], trial: Trial, user: User
     ) -> AsyncIterator[Document]:
         """What a pipeline lets through of the alerts of a trial, one by one, within its time."""
-        seen = user.sees(survey.name)
-        if seen is not True:
-            permissions = tuple(set(permissions) & (seen or frozenset()))
-        condition = _visible(survey, permissions)
-        if trial.object_ids:
-            condition[survey.object_id] = {"$in": trial.object_ids}
-        if trial.start_date is not None:
-            condition["candidate.jd"] = {"$gte": trial.start_date, "$lte": trial.end_date}
+        permissions = shared_programmes(survey, permissions, user)
+        compiled = compile_stages(stages)
+        condition = of_programmes(survey, permissions) | chosen(
+            survey, trial.object_ids, trial.start_date, trial.end_date
+        )
         deadline = asyncio.get_running_loop().time() + trial.max_time_ms / 1000
-        reading = Reading(trial.max_time_ms, f"{user.name}: filter test", _without_cutouts(survey))
-        batch: list[Document] = []
         try:
-            async for alert in self.queries.find(survey.alerts, condition, reading):
-                batch.append(alert)
-                if len(batch) == BATCH:
-                    for row in await self._run(survey, stages, batch, permissions, _left(deadline)):
-                        yield row
-                    batch = []
-            for row in await self._run(survey, stages, batch, permissions, _left(deadline)) if batch else ():
-                yield row
+            comment = f"{user.name}: filter test"
+            async for batch in self.past.batches(survey, condition, comment, trial.max_time_ms):
+                for row in await self._rows(survey, compiled, batch, permissions, _left(deadline)):
+                    yield row
         except QueryError as error:
             raise BadRequest(f"failure: {error}") from None
 
-    async def _run(
-        self, survey: Survey, stages: list[Document], alerts: list[Document], permissions: tuple[int, ...], time_ms: int
-    ) -> list[Document]:
+    async def _rows(
+        self, survey: Survey, compiled: CompiledStages, alerts: list[Document], permissions: tuple[int, ...], time_ms: int
+    ) -> list[Document]:  # fmt: skip
         """Rows of some alerts, each as by itself."""
-        compiled = compile_stages(stages)
-        reading = Reading(time_ms, "filter")
-        wanted = {"_id": {"$in": list({alert[survey.object_id] for alert in alerts})}}
-        objects = {each["_id"]: each async for each in self.queries.find(survey.aux, wanted, reading)}
-
-        def encode() -> list[RawBSONDocument]:
-            return [
-                RawBSONDocument(bson.encode(enriched(alert, objects.get(alert[survey.object_id], {}), survey, permissions, compiled.reads)))
-                for alert in alerts
-            ]  # fmt: skip
-
-        documents = await asyncio.to_thread(encode)
-        together = [documents] if compiled.by_batch else [[document] for document in documents]
-        rows = [row for part in together for row in await self.queries.run(compiled.stages, part, time_ms)]
+        documents = await self.past.as_seen(survey, alerts, permissions, compiled.reads, time_ms)
+        rows = [row for part in portions(compiled, documents) for row in await self.past.queries.run(compiled.stages, part, time_ms)]  # fmt: skip
         return [{key: value for key, value in row.items() if key != CARRIER} for row in rows]
 
 
-def _visible(survey: Survey, permissions: tuple[int, ...]) -> Document:
-    if survey.program_field is None:
-        return {}
-    return {f"candidate.{survey.program_field}": {"$in": list(permissions)}}
+def chosen(survey: Survey, object_ids: list[str] | None, start: float | None, end: float | None) -> Document:
+    """The condition on alerts of some objects, or within an interval of time (JD), or both."""
+    condition: Document = {}
+    if object_ids:
+        condition[survey.object_id] = {"$in": object_ids}
+    if start is not None:
+        condition["candidate.jd"] = {"$gte": start, "$lte": end}
+    return condition
 
 
-def _without_cutouts(survey: Survey) -> dict[str, Any]:
-    return dict.fromkeys(survey.cutouts.values(), 0)
+def portions(compiled: CompiledStages, documents: list[RawBSONDocument]) -> list[list[RawBSONDocument]]:
+    """The documents as they may go through a pipeline: all at once, or each by itself."""
+    return [documents] if compiled.by_batch else [[document] for document in documents]
 
 
 def _left(deadline: float) -> int:

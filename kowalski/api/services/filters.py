@@ -9,20 +9,31 @@ from bson import json_util
 
 from kowalski.alerts.survey import Survey, known_surveys
 from kowalski.api.errors import BadRequest
-from kowalski.api.models.filters import AUTOSAVE_KEYS, FOLLOWUP_KEYS, Change, NewVersion, Trial
+from kowalski.api.models.filters import AUTOSAVE_KEYS, FOLLOWUP_KEYS, Change, NewVersion, Replay, ToExplain, Trial
+from kowalski.api.services.activation import ActivationGuard
+from kowalski.api.services.explanations import Explanations
+from kowalski.api.services.filter_status import status_of
 from kowalski.api.services.filter_trials import FilterTrials, NoAlerts
+from kowalski.api.services.past_alerts import PastAlerts
+from kowalski.api.services.replays import Replays
 from kowalski.api.services.rights import User
 from kowalski.database.filter_store import Document, FilterStore
 from kowalski.errors import FilterError
 from kowalski.filters.compile import parse_pipeline
+from kowalski.filters.definition import version_of
+from kowalski.settings import Filters
 
 
 class FilterService:
     """Changes filters on behalf of users: the admin all, others those of their groups, which alone exist for them."""
 
-    def __init__(self, store: FilterStore, trials: FilterTrials):
+    def __init__(self, store: FilterStore, past: PastAlerts, settings: Filters):
         self.store = store
-        self.trials = trials
+        self.past = past
+        self.trials = FilterTrials(past)
+        self.explanations = Explanations(past)
+        self.replays = Replays(past)
+        self.guard = ActivationGuard(self.replays, store, settings)
 
     async def get(self, filter_id: int, user: User) -> Document:
         """A filter as stored.
@@ -52,21 +63,25 @@ class FilterService:
             wanted, number, survey, tuple(wanted.permissions), "Cannot test {what} pipeline: {why}"
         )
         version: Document = {"fid": _new_fid(), "pipeline": json_util.dumps(stages), "created_at": datetime.now(UTC)}
+        if not _has_active(await self.store.get(number), version["pipeline"]):
+            await self.guard.require(survey, stages, tuple(wanted.permissions))
         given = {name: fields[name] for name in fields if name in wanted.model_fields_set}
         if await self.store.add({**fields, "filter_id": number, "group_id": wanted.group_id, "catalog": wanted.catalog, "active_fid": version["fid"], "fv": [version]}):  # fmt: skip
+            self.guard.look(number, version["fid"], survey, stages, tuple(wanted.permissions))
             return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number, version["fid"])
         stored = await self.get(number, user)
         if stored["group_id"] != wanted.group_id:
             raise BadRequest(f"Filter id {number} is of group {stored['group_id']}, not of {wanted.group_id}")
         if stored["catalog"] != wanted.catalog:
             raise BadRequest(f"Filter id {number} is of {stored['catalog']}, not of {wanted.catalog}")
-        active = next((each for each in stored["fv"] if each["fid"] == stored["active_fid"]), None)
-        if active is not None and active["pipeline"] == version["pipeline"]:
+        if _has_active(stored, version["pipeline"]):
+            active = version_of(stored)
             await self.store.change(number, given)
             return f"{said}\nfilter version {active['fid']} is the same", _shown(active, number, active["fid"])
         pushed = await self.store.push(number, wanted.group_id, version, given)
         if pushed is None:
             raise BadRequest(f"Filter id {number} not found")
+        self.guard.look(number, version["fid"], survey, stages, tuple(wanted.permissions))
         return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number, version["fid"])
 
     async def patch(self, change: Change, user: User) -> Document:
@@ -77,13 +92,21 @@ class FilterService:
         _require_rights(list(permissions), survey, user)
         number = change.filter_id
         changes = await self._extras(change, number, survey, permissions, f"Cannot update filter id {number}: {{what}} {{why}}", stored)  # fmt: skip
+        activated = None
         if change.active_fid is not None:
             changes["active_fid"] = change.active_fid
+            if change.active_fid != stored.get("active_fid"):
+                activated = next((each for each in stored.get("fv") or () if each["fid"] == change.active_fid), None)
+        if activated is not None:
+            stages = _parsed(activated["pipeline"], "")
+            await self.guard.require(survey, stages, permissions)
         changed = await self.store.change(number, changes)
         if changed is None:
             raise BadRequest(
                 f"ValueError: Cannot set active_fid to {change.active_fid}: filter version fid not in filter.fv"
             )
+        if activated is not None:
+            self.guard.look(number, activated["fid"], survey, stages, permissions)
         return changed
 
     async def remove(self, filter_id: int, user: User) -> None:
@@ -105,6 +128,29 @@ class FilterService:
         return self.trials.over(
             _survey_of(stored["catalog"]), stages, tuple(stored.get("permissions") or ()), trial, user
         )
+
+    async def explain(self, filter_id: int, asked: ToExplain, user: User) -> list[Document]:
+        """Why alerts pass a version of a filter or not."""
+        stored = await self.get(filter_id, user)
+        version = _version(stored, asked.fid)
+        return await self.explanations.of(stored, version, _survey_of(stored["catalog"]), asked, user)
+
+    async def replay(self, filter_id: int, asked: Replay, user: User) -> Document:
+        """What a version of a filter, or two, make of past alerts."""
+        stored = await self.get(filter_id, user)
+        versions = [_version(stored, asked.fid)]
+        if asked.against is not None:
+            versions.append(_version(stored, asked.against))
+            if versions[0]["fid"] == versions[1]["fid"]:
+                raise BadRequest(f"against: {asked.against} is the version itself")
+        pipelines = {version["fid"]: _parsed(version["pipeline"], "failure: ") for version in versions}
+        permissions = tuple(stored.get("permissions") or ())
+        return await self.replays.over(pipelines, _survey_of(stored["catalog"]), permissions, asked, user)
+
+    async def status(self, filter_id: int, user: User) -> Document:
+        """How a filter does."""
+        stored = await self.get(filter_id, user)
+        return await status_of(stored, await self.store.checks_of(filter_id), self.past.queries)
 
     # what goes with a filter -------------------------------------------------------------------------------------
 
@@ -177,7 +223,7 @@ def _is_his(document: Document, user: User) -> bool:
 
 
 def _is_on(autosave: Any) -> bool:
-    return bool(autosave.get("active", True)) if isinstance(autosave, dict) else bool(autosave)
+    return bool(autosave.get("active")) if isinstance(autosave, dict) else bool(autosave)
 
 
 def _require_rights(permissions: list[int], survey: Survey, user: User) -> None:
@@ -200,6 +246,21 @@ def _parsed(pipeline: Any, prefix: str) -> list[Document]:
         return parse_pipeline(pipeline)
     except FilterError as error:
         raise BadRequest(f"{prefix}{error}") from None
+
+
+def _has_active(stored: Document | None, pipeline: str) -> bool:
+    """Whether a pipeline is that of a filter's active version."""
+    try:
+        return stored is not None and bool(version_of(stored)["pipeline"] == pipeline)
+    except FilterError:
+        return False
+
+
+def _version(stored: Document, fid: str | None) -> Document:
+    try:
+        return version_of(stored, fid)
+    except FilterError:
+        raise BadRequest(f"Filter version {fid or stored.get('active_fid')} not found") from None
 
 
 def _new_fid() -> str:

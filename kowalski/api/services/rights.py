@@ -17,6 +17,7 @@ CLOSED = frozenset(
         "tokens",
         "logins",
         "filters",
+        "filter_checks",
         "filter_runs",
         "queries",
         "outbox",

@@ -1,0 +1,86 @@
+"""Why stored alerts pass a filter or not."""
+
+from typing import Any
+
+from kowalski.alerts.survey import Survey
+from kowalski.api.errors import BadRequest
+from kowalski.api.models.filters import ToExplain
+from kowalski.api.services.past_alerts import PastAlerts, of_programmes, shared_programmes
+from kowalski.api.services.rights import User
+from kowalski.database.queries import Document, QueryError
+from kowalski.errors import FilterError
+from kowalski.filters.compile import EVERYTHING, parse_pipeline
+from kowalski.filters.enrich import visible
+from kowalski.filters.explain import Asking, Question, Row, explain
+
+#: of an object's alerts, the newest
+MOST = 20
+#: ms that one question may take
+TIME_MS = 5000
+
+
+class Explanations:
+    """Explains filters to users, who are told of what they may see themselves."""
+
+    def __init__(self, past: PastAlerts):
+        self.past = past
+
+    async def of(self, stored: Document, version: Document, survey: Survey, asked: ToExplain, user: User) -> list[Row]:
+        """One explanation per alert, the newest first.
+
+        Raises
+        ------
+        BadRequest : there is no such alert that the user may see
+        """
+        which = {"candid": asked.candid} if asked.candid is not None else {survey.object_id: asked.object_id}
+        seen = user.sees(survey.name)
+        limits = {} if seen is True else of_programmes(survey, seen or ())
+        alerts: list[Document] = []
+        found = self.past.batches(survey, limits | which, f"{user.name}: explain", TIME_MS, sort=[("candidate.jd", -1)], limit=MOST)  # fmt: skip
+        async for batch in found:
+            alerts += batch
+        if not alerts or (seen is not True and not seen):
+            raise BadRequest(f"there is no alert {asked.candid or asked.object_id} in {survey.alerts} that you may see")
+        permissions = tuple(stored.get("permissions") or ())
+        return [await self._one(stored, version, survey, alert, permissions, user) for alert in alerts]
+
+    async def _one(
+        self, stored: Document, version: Document, survey: Survey, alert: Document, permissions: tuple[int, ...], user: User
+    ) -> Row:  # fmt: skip
+        about = {"candid": alert["candid"], "objectId": alert[survey.object_id], "jd": alert["candidate"]["jd"]}
+        if not visible(alert, survey, permissions):
+            programme = alert["candidate"].get(survey.program_field)
+            reason = f"the filter's permissions {list(permissions)} leave out {survey.program_field} {programme}"
+            return about | {"passed": False, "reason": reason, "stages": [], "documents": []}
+        shared = shared_programmes(survey, permissions, user)
+        (document,) = await self.past.as_seen(survey, [alert], shared, EVERYTHING, TIME_MS)
+        told: Row = about | await self._answered(explain(_stages(version["pipeline"]), document))
+        if hidden := sorted(set(permissions) - set(shared)):
+            told["hidden"] = f"the filter sees the history of programids {hidden}, which you may not see"
+        for name in ("autosave", "auto_followup"):
+            further = stored.get(name)
+            if told["passed"] and isinstance(further, dict) and further.get("active") and further.get("pipeline"):
+                told[name] = await self._answered(explain(_stages(further["pipeline"]), document))
+        return told
+
+    async def _answered(self, asking: Asking) -> Any:
+        """What an asking gives once MongoDB has answered its questions."""
+        try:
+            question = next(asking)
+            while True:
+                question = asking.send(await self._answer(question))
+        except StopIteration as done:
+            return done.value
+
+    async def _answer(self, question: Question) -> list[Row] | FilterError:
+        try:
+            return await self.past.queries.run(question.stages, [question.document], TIME_MS)
+        except QueryError as error:
+            return FilterError(str(error))
+
+
+def _stages(pipeline: Any) -> list[Document]:
+    try:
+        return parse_pipeline(pipeline)
+    except FilterError as error:
+        raise BadRequest(str(error)) from None
