@@ -39,6 +39,7 @@ from kowalski.filters.run import FilterRunner
 from kowalski.log import get_logger
 from kowalski.ml.registry import load_models
 from kowalski.outbox.entries import entries_of
+from kowalski.outbox.results import result_entries
 from kowalski.settings import Config
 
 log = get_logger(__name__)
@@ -79,6 +80,7 @@ class AlertWorker:
         database = connect(config.database)
         self.survey = survey
         self.posting = config.misc.broker
+        self.publishing = config.kafka.output.bootstrap_servers is not None
         self.alerts = Alerts(database, survey)
         self.objects = Objects(database, survey)
         self.quarantine = Quarantine(database, config.broker.inline_quarantine_bytes)
@@ -134,7 +136,7 @@ class AlertWorker:
         batch = [*fresh, *undone.values()]
         if not batch:
             return report
-        self._filter(batch, objects, report, posting and self.posting)
+        self._filter(batch, objects, report, posting)
         return report
 
     def _filter(
@@ -142,7 +144,7 @@ class AlertWorker:
     ) -> None:
         """Run the filters; what slow ones let through does not keep what the others did from the outbox."""
         photometry: set[str] = set()
-        if posting:
+        if posting and self.posting:
             with _timed(report, "outbox"):
                 photometry = self.posted_objects.known({alert.object_id for alert in batch})
         now = datetime.now(UTC)
@@ -157,8 +159,11 @@ class AlertWorker:
                 report.filter_failures[filter_id] += alerts
             if posting:
                 with _timed(report, "outbox"):
-                    entries = entries_of(self.survey.name, batch, run.passes, photometry, now)
-                    report.posted += self.outbox.add(list(entries))
+                    if self.posting:
+                        entries = entries_of(self.survey.name, batch, run.passes, photometry, now)
+                        report.posted += self.outbox.add(list(entries))
+                    if self.publishing:
+                        self.outbox.add(list(result_entries(self.survey, batch, run.passes, now)))
                 photometry = set()
 
     def rematch(self, limit: int = 1000) -> int:

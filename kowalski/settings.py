@@ -77,6 +77,11 @@ class TelescopeQueue(Section):
     mountain_known_hosts: str | None
 
 
+class KafkaOutput(Section):
+    bootstrap_servers: Servers | None = Field(alias="bootstrap.servers")
+    options: dict[str, Any]
+
+
 class Kafka(Section):
     group: str
     bootstrap_servers: Servers = Field(alias="bootstrap.servers")
@@ -85,6 +90,7 @@ class Kafka(Section):
     nights: int = Field(ge=0)
     metadata_refresh: float = Field(gt=0)
     processes_per_topic: dict[str, int]
+    output: KafkaOutput
     surveys: dict[str, dict[str, Any]]
 
 

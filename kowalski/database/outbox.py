@@ -64,6 +64,11 @@ def follow_up_id(survey: str, candid: int, filter_id: int) -> str:
     return f"{survey}:{candid}:{filter_id}:followup"
 
 
+def result_id(survey: str, candid: int, filter_id: int) -> str:
+    """The key of what Kafka is told of an alert that passed a filter."""
+    return f"{survey}:{candid}:{filter_id}:result"
+
+
 def photometry_id(survey: str, candid: int) -> str:
     """The key of an alert's photometry for an object that SkyPortal knows."""
     return f"{survey}:{candid}:photometry"
@@ -148,6 +153,12 @@ class Outbox:
         return list(
             self._entries.find({**PENDING, **target._asdict()}, sort=[("jd", 1), ("candid", 1)]).hint("pending_object")
         )
+
+    @translated("outbox: read a lane")
+    def pending_in(self, lane: str, now: datetime, limit: int) -> list[Entry]:
+        """At most so many entries of a lane that are due now, oldest alert first."""
+        due = {**PENDING, "lane": lane, "next_attempt_at": {"$lte": now}}
+        return list(self._entries.find(due, sort=[("jd", 1), ("candid", 1)], limit=limit).hint("pending_lane_jd"))
 
     @translated("outbox: step")
     def step_done(self, ids: Iterable[str], step: str, durable: bool = False) -> None:

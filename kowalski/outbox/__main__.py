@@ -9,6 +9,7 @@ from kowalski.database.outbox import Outbox
 from kowalski.database.processes import Processes, process_id
 from kowalski.log import get_logger
 from kowalski.outbox.poster import PROGRAM, Poster
+from kowalski.outbox.publisher import ResultPublisher
 from kowalski.program import once_available, run_program
 from kowalski.settings import Config
 from kowalski.skyportal.client import SkyPortal
@@ -25,7 +26,9 @@ def make_poster(config: Config) -> Poster:
     once_available(processes.ensure_indexes)
     lease = Lease(database, PROGRAM, process_id(PROGRAM), config.outbox.lease)
     delivery = Delivery(SkyPortal(config.skyportal, config.server.version), database)
-    return Poster(outbox, lease, processes, delivery, config.outbox)
+    output = config.kafka.output
+    publisher = ResultPublisher(outbox, output.bootstrap_servers, output.options) if output.bootstrap_servers else None
+    return Poster(outbox, lease, processes, delivery, config.outbox, publisher)
 
 
 def main() -> None:

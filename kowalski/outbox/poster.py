@@ -18,6 +18,7 @@ from kowalski.database.outbox import Entry, Outbox, Target
 from kowalski.database.processes import Processes
 from kowalski.errors import DatabaseError, KowalskiError
 from kowalski.log import get_logger
+from kowalski.outbox.publisher import ResultPublisher
 from kowalski.settings import Outbox as Settings
 
 log = get_logger(__name__)
@@ -55,13 +56,20 @@ class Poster:
     """Sends what is due while it holds the lease; otherwise it stands by."""
 
     def __init__(
-        self, outbox: Outbox, lease: Lease, processes: Processes, destination: Destination, settings: Settings
+        self,
+        outbox: Outbox,
+        lease: Lease,
+        processes: Processes,
+        destination: Destination,
+        settings: Settings,
+        publisher: ResultPublisher | None = None,
     ):
         self._outbox = outbox
         self._lease = lease
         self._processes = processes
         self._destination = destination
         self._settings = settings
+        self._publisher = publisher
         self._stop_asked = False
         self._stopping = threading.Event()
         self._active_until = 0.0
@@ -87,6 +95,8 @@ class Poster:
         """
         threads = [self._start(self._beats, "beat"), self._start(self._refreshes, "refresh")]
         threads += [self._start(self._work, f"post-{number}") for number in range(self._settings.threads)]
+        if self._publisher is not None:
+            threads.append(self._start(self._publishes, "publish"))
         while not self._stop_asked:
             if dead := [thread.name for thread in threads if not thread.is_alive()]:
                 raise RuntimeError(f"thread {dead[0]} died")
@@ -203,6 +213,11 @@ class Poster:
             except DatabaseError as error:
                 log.warning("no sign of life: %s", error)
             self._stopping.wait(min(BEAT, self._lease.seconds / 4))
+
+    def _publishes(self) -> None:
+        """Tell Kafka what passes filters."""
+        if self._publisher is not None:
+            self._publisher.run(self.active, self._stopping, self._settings.poll_interval)
 
     def _refreshes(self) -> None:
         """Learn now and then what others have sent."""

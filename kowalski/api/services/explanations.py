@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import bson
+
 from kowalski.alerts.survey import Survey
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import ToExplain
@@ -53,7 +55,8 @@ class Explanations:
             reason = f"the filter's permissions {list(permissions)} leave out {survey.program_field} {programme}"
             return about | {"passed": False, "reason": reason, "stages": [], "documents": []}
         shared = shared_programmes(survey, permissions, user)
-        (document,) = await self.past.as_seen(survey, [alert], shared, EVERYTHING, TIME_MS)
+        (raw,) = await self.past.as_seen(survey, [alert], shared, EVERYTHING, TIME_MS)
+        document = bson.decode(raw.raw)
         told: Row = about | await self._answered(explain(_stages(version["pipeline"]), document))
         if hidden := sorted(set(permissions) - set(shared)):
             told["hidden"] = f"the filter sees the history of programids {hidden}, which you may not see"

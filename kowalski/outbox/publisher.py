@@ -1,0 +1,86 @@
+"""Drains the outbox's lane of Kafka: what passes filters goes out as messages, many at a time, by the poster that is active."""
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
+
+from kowalski.database.outbox import KAFKA, Outbox
+from kowalski.errors import DatabaseError
+from kowalski.log import get_logger
+from kowalski.outbox.results import Message, messages_of
+
+log = get_logger(__name__)
+
+#: entries sent together
+BATCH = 500
+#: s that Kafka has to take them, and to wait before the next try when it doesn't
+DELIVERY, PAUSE = 30.0, 5.0
+SETTINGS = {
+    "enable.idempotence": True,
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    "message.timeout.ms": int(1000 * DELIVERY),
+    "client.id": "kowalski",
+    "log_level": 0,
+    "reconnect.backoff.ms": 500,
+}
+
+
+class ResultPublisher:
+    """Sends entries in the order of their alerts and closes those that Kafka has acknowledged; the others come again."""
+
+    def __init__(self, outbox: Outbox, servers: str, options: Mapping[str, Any]):
+        self._outbox = outbox
+        self._settings = {**SETTINGS, **options, "bootstrap.servers": servers}
+        self._producer: Producer | None = None
+
+    def run(self, active: Callable[[], bool], stopping: threading.Event, poll_interval: float) -> None:
+        """Send what there is, as long as this process is the active one, until told to stop."""
+        while not stopping.is_set():
+            wait = poll_interval
+            try:
+                if active() and self.send_some():
+                    wait = 0.0
+            except DatabaseError as error:
+                log.warning("%s", error)
+                wait = PAUSE
+            except (KafkaException, BufferError) as error:
+                log.warning("Kafka takes no results: %s", error)
+                wait = PAUSE
+            stopping.wait(wait)
+
+    def send_some(self) -> int:
+        """Send a batch; how many entries were delivered."""
+        entries = self._outbox.pending_in(KAFKA, datetime.now(UTC), BATCH)
+        if not entries:
+            return 0
+        waiting = {entry["_id"]: 0 for entry in entries}
+        reasons: list[str] = []
+
+        def told(message: Message) -> Callable[[Any, Any], None]:
+            def acknowledged(error: Any, _: Any) -> None:
+                if error is not None:
+                    reasons.append(f"{message.topic}: {error}")
+                    return
+                for entry in message.entries:
+                    waiting[entry] -= 1
+
+            return acknowledged
+
+        producer = self._producer = self._producer or Producer(self._settings)
+        for message in messages_of(entries):
+            for entry in message.entries:
+                waiting[entry] += 1
+            producer.produce(message.topic, message.value, key=message.key.encode(), on_delivery=told(message))
+        producer.flush(DELIVERY + 1)
+        delivered = [entry for entry, number in waiting.items() if number == 0]
+        self._outbox.deliver(delivered)
+        if late := [entry for entry, number in waiting.items() if number > 0]:
+            reason = reasons[0] if reasons else f"no answer within {DELIVERY:.0f} s"
+            log.warning("%d results wait: %s", len(late), reason)
+            error = {"step": "kafka", "status": None, "message": reason, "at": datetime.now(UTC)}
+            self._outbox.postpone(late, error, datetime.now(UTC) + timedelta(seconds=PAUSE))
+        return len(delivered)
