@@ -43,6 +43,8 @@ COMMANDS = {
     "logs": Command("kowalski.local.logs", "what the programs say"),
     "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks"),
     "replay": Command("kowalski.night.replay", "a night again"),
+    "outbox": Command("kowalski.local.outbox", "what waits to be sent, what was refused, and another try"),
+    "filter": Command("kowalski.local.filter_files", "filters kept as files: validate, run, explain, push"),
     "migrate": Command("kowalski.local.migrate", "what a database of Kowalski 3 needs, and do it"),
     "benchmark": Command("benchmarks.chain", "measure the whole chain on this machine"),
 }

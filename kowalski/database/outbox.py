@@ -203,6 +203,27 @@ class Outbox:
         """How many entries are in each of the `STATES`."""
         return {state: self._entries.count_documents({"state": state}) for state in STATES}
 
+    @translated("outbox: count by lane")
+    def counts_by_lane(self) -> dict[str, dict[str, int]]:
+        """lane -> state -> how many entries."""
+        counts: dict[str, dict[str, int]] = {lane: {} for lane in (SKYPORTAL, FOLLOW_UP, KAFKA)}
+        group = {"$group": {"_id": {"lane": "$lane", "state": "$state"}, "n": {"$sum": 1}}}
+        for found in self._entries.aggregate([group]):
+            counts.setdefault(found["_id"]["lane"], {})[found["_id"]["state"]] = found["n"]
+        return counts
+
+    @translated("outbox: list")
+    def latest(self, state: str, limit: int) -> list[Entry]:
+        """The latest entries in a state."""
+        return list(self._entries.find({"state": state}, sort=[("jd", -1), ("candid", -1)], limit=limit))
+
+    @translated("outbox: retry")
+    def retry(self, ids: Sequence[str] | None = None) -> int:
+        """Send again what was refused, from the step that failed on: these entries, or all; how many there are."""
+        chosen = {"state": "failed"} if ids is None else {"state": "failed", "_id": {"$in": list(ids)}}
+        change = {"$set": {"state": "pending", "next_attempt_at": AT_ONCE}}
+        return self._entries.update_many(chosen, change).modified_count
+
     @translated("outbox: watch")
     def new_entries(self, stop: threading.Event) -> Iterator[Entry]:
         """Entries as they are stored, by the majority, until told to stop; needs a replica set."""

@@ -56,7 +56,7 @@ class CompiledStages(NamedTuple):
 
 def compile_stages(stages: list[Stage]) -> CompiledStages:
     """A pipeline fit for a whole batch, where each of its stages treats every document by itself."""
-    by_batch = all(_treats_each_by_itself(stage) for stage in stages)
+    by_batch = all(treats_each_by_itself(stage) for stage in stages)
     return CompiledStages([_carrying(stage) for stage in stages] if by_batch else stages, by_batch, fields_read(stages))
 
 
@@ -101,7 +101,8 @@ def fields_read(stages: list[Stage]) -> Reads:
     return Reads(parts, whole_candidate=whole)
 
 
-def _treats_each_by_itself(stage: Stage) -> bool:
+def treats_each_by_itself(stage: Stage) -> bool:
+    """Whether a stage makes of each document what it would make of it alone."""
     ((name, body),) = stage.items()
     if name not in PER_DOCUMENT:
         return False

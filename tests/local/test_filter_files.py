@@ -1,0 +1,140 @@
+"""./kowalski.py filter: files checked, run on their alerts and explained, in a MongoDB made for it."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fastavro import reader
+
+from kowalski.errors import FilterError
+from kowalski.filters.files import read_filter_file
+from kowalski.local import filter_files
+from kowalski.simulation.night import simulate
+
+BRIGHT = {"$match": {"candidate.magpsf": {"$lt": 30}}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two packets of one object and one of another."""
+    folder = tmp_path_factory.mktemp("filters")
+    by_object: dict[str, list[bytes]] = {}
+    for packet in simulate(60, objects=10, seed=3):
+        by_object.setdefault(packet.object_id, []).append(packet.data)
+    first, second = sorted(by_object.values(), key=len)[-2:]
+    for name, data in {"a1": first[0], "a2": first[1], "b": second[0]}.items():
+        (folder / f"{name}.avro").write_bytes(data)
+    return folder
+
+
+def candidate(folder: Path, name: str) -> dict[str, Any]:
+    with (folder / f"{name}.avro").open("rb") as file:
+        (record,) = reader(file)
+    assert isinstance(record, dict)
+    found: dict[str, Any] = record["candidate"]
+    return found
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    content = {
+        "filter_id": 12, "group_id": 3, "catalog": "ZTF_alerts", "permissions": [1, 2, 3],
+        "pipeline": [BRIGHT, {"$project": {"annotations": {"mag": "$candidate.magpsf", "n": {"$size": "$prv_candidates"}}}}],
+    }  # fmt: skip
+    path = folder / "filter.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+def told(action: str, path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    parser = argparse.ArgumentParser()
+    filter_files.add_arguments(parser)
+    code = filter_files.run(parser.parse_args([action, str(path)]))
+    return code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "said"),
+    [
+        ([BRIGHT], "filter 12 is valid and takes many alerts at once"),
+        ([BRIGHT, {"$sort": {"x": 1}}], "stage 2 ($sort) may look across documents, so it goes alert by alert"),
+    ],
+)
+def test_what_is_said_of_a_valid_filter(
+    folder: Path, capsys: pytest.CaptureFixture[str], pipeline: list[Any], said: str
+) -> None:
+    assert told("validate", write(folder, pipeline=pipeline), capsys)[0] == 0
+    assert told("validate", write(folder, pipeline=pipeline), capsys)[1].strip().endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"catalog": "XYZ_alerts"}, "catalog XYZ_alerts not in"),
+        ({"pipeline": []}, "at least one stage"),
+        ({"pipeline": [{"$lookup": {}}]}, "forbidden stages: \\$lookup"),
+        ({"autosave": {"active": False, "pipeline": [{"$out": "x"}]}}, "forbidden stages: \\$out"),
+        ({"autosave": True, "auto_followup": {"active": True}}, "auto_followup: pipeline is missing"),
+        ({"filter_id": 0}, "filter_id: Input should be greater"),
+        ({"pipelines": 1}, "pipelines: Extra inputs"),
+        ({"alerts": [{"packet": "x"}]}, "alerts.0.passes: Field required"),
+    ],
+)
+def test_what_is_wrong_is_named(folder: Path, changes: dict[str, Any], text: str) -> None:
+    path = write(folder, **changes)
+    with pytest.raises(FilterError, match=text):
+        read_filter_file(path).compiled()
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(FilterError, match="No such file"):
+        read_filter_file(tmp_path / "nothing.yaml")
+    (tmp_path / "x.yaml").write_text("{a: [}")
+    with pytest.raises(FilterError, match="not valid YAML"):
+        read_filter_file(tmp_path / "x.yaml")
+
+
+def test_alerts_are_answered_as_the_chain_would(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scored = {"$match": {"classifications.braai": {"$gt": 0.5}, "cross_matches.NED.0": {"$exists": True}}}
+    alerts: list[dict[str, Any]] = [
+        {"packet": "a2.avro", "classifications": {"braai": 0.9}, "cross_matches": {"NED": [{"z": 0.1}]}, "passes": True,
+         "annotations": {"mag": candidate(folder, "a2")["magpsf"]}, "autosave": True, "followup": False},
+        {"packet": "a1.avro", "classifications": {"braai": 0.1}, "passes": False},
+        {"packet": "b.avro", "passes": False},
+    ]  # fmt: skip
+    pipeline = [scored, {"$project": {"annotations": {"mag": "$candidate.magpsf"}}}]
+    code, said = told("run", write(folder, pipeline=pipeline, autosave=True, alerts=alerts), capsys)
+    assert code == 0, said
+    assert said.count("as expected") == 3
+    alerts[0] |= {"annotations": {"mag": 1.0}, "autosave": False}
+    alerts[2]["passes"] = True
+    code, said = told("run", write(folder, pipeline=pipeline, autosave=True, alerts=alerts), capsys)
+    assert code == 1
+    first, second, third = said.splitlines()[1:]
+    assert first.startswith("  NOT AS EXPECTED")
+    assert "not {'mag': 1.0}; autosave: yes" in first
+    assert second.startswith("  as expected")
+    assert third.endswith("does not pass")
+
+
+def test_each_alert_is_explained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faint = {"$match": {"candidate.magpsf": {"$gt": 30}}}
+    alerts = [{"packet": "b.avro", "passes": False}]
+    code, said = told("explain", write(folder, pipeline=[BRIGHT, faint], alerts=alerts), capsys)
+    assert code == 0
+    mag = candidate(folder, "b")["magpsf"]
+    assert f"stage 2 ($match): candidate.magpsf is {mag!r}, not {{'$gt': 30}}" in said
+    assert "{'candidate.magpsf': {'$gt': 30}}  met by 0" in said
+    code, said = told("explain", write(folder, permissions=[], alerts=alerts), capsys)
+    assert "the filter's permissions [] leave it out" in said
+
+
+def test_packets_that_are_missing_or_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad.avro").write_bytes(b"no packet")
+    for name, text in {"gone.avro": "No such file", "bad.avro": "not_avro"}.items():
+        path = write(folder, alerts=[{"packet": name, "passes": True}])
+        with pytest.raises(FilterError, match=text):
+            told("run", path, capsys)
+    with pytest.raises(FilterError, match="has 0 such alerts"):
+        told("run", write(folder, alerts=[{"packet": "b.avro", "candid": 5, "passes": True}]), capsys)
