@@ -1,15 +1,14 @@
 """What passes filters, as Avro messages on Kafka: for those who listen without SkyPortal.
 
 One message per alert goes to ``<SURVEY>_alerts_results``, one per filter to ``kowalski.<survey>.filter.<filter_id>``. Each is an Avro
-object container file of one record, as the packets of the surveys are, so that it carries its schema. Delivery is at least once: a
-message that comes again has the same candid and filters.
+object container file of one record, as the packets of the surveys are, so that it carries its schema. Delivery is at least once, and a
+filter that is slow is told of in a message of its own: candid and filter_id tell what is new.
 """
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import fastavro
@@ -93,17 +92,17 @@ def result_entries(survey: Survey, alerts: Iterable[Alert], passes: list[Pass], 
         }
 
 
-def messages_of(entries: Iterable[Entry]) -> Iterator[Message]:
-    """The messages that tell of some entries, which are sorted by alert."""
-    for (survey, candid), group in groupby(entries, key=lambda entry: (entry["survey"], entry["candid"])):
-        together = list(group)
-        key, ids = together[0]["objectId"], tuple(entry["_id"] for entry in together)
-        record = {**together[0]["alert"], "survey": survey, "candid": candid, "objectId": key, "jd": together[0]["jd"]}
-        filters = [{**entry["passed"], "passed_at": entry["passed_at"]} for entry in together]
-        yield Message(f"{survey}_alerts_results", key, _encoded(record, filters), ids)
-        for entry, passed in zip(together, filters, strict=True):
-            topic = f"kowalski.{survey.lower()}.filter.{passed['filter_id']}"
-            yield Message(topic, key, _encoded(record, [passed]), (entry["_id"],))
+def messages_of(entries: Sequence[Entry]) -> list[Message]:
+    """The messages that tell of some entries of one alert."""
+    first, ids = entries[0], tuple(entry["_id"] for entry in entries)
+    record = {**first["alert"], **{name: first[name] for name in ("survey", "candid", "objectId", "jd")}}
+    filters = [{**entry["passed"], "passed_at": entry["passed_at"]} for entry in entries]
+    survey, key = first["survey"], first["objectId"]
+    messages = [Message(f"{survey}_alerts_results", key, _encoded(record, filters), ids)]
+    for entry, passed in zip(entries, filters, strict=True):
+        topic = f"kowalski.{survey.lower()}.filter.{passed['filter_id']}"
+        messages.append(Message(topic, key, _encoded(record, [passed]), (entry["_id"],)))
+    return messages
 
 
 def _alert(alert: Alert, survey: Survey) -> dict[str, Any]:
