@@ -57,7 +57,7 @@ def compile_filter(document: Mapping[str, Any], fid: str | None = None) -> Compi
         filter_id=document["filter_id"],
         group_id=document["group_id"],
         fid=version["fid"],
-        permissions=tuple(int(programme) for programme in document.get("permissions") or ()),
+        permissions=_programmes(document),
         pipeline=compile_stages(parse_pipeline(version["pipeline"])),
         update_annotations=bool(document.get("update_annotations")),
         autosave=autosave,
@@ -79,6 +79,14 @@ def version_of(document: Mapping[str, Any], fid: str | None = None) -> dict[str,
             found: dict[str, Any] = version
             return found
     raise FilterError(f"filter {document.get('filter_id')}: version {fid} is not among its versions")
+
+
+def _programmes(document: Mapping[str, Any]) -> tuple[int, ...]:
+    try:
+        return tuple(int(programme) for programme in document.get("permissions") or ())
+    except (TypeError, ValueError, OverflowError):
+        text = f"filter {document.get('filter_id')}: permissions must be a list of integers, not {document['permissions']!r:.100}"
+        raise FilterError(text) from None
 
 
 def _unless_wrong(read: Callable[[Any], Action | None], stored: Any, problems: list[str]) -> Action | None:

@@ -7,6 +7,9 @@ from kowalski.alerts.lightcurve import as_of
 from kowalski.alerts.survey import Point, Survey
 from kowalski.filters.compile import CARRIER, Reads
 
+#: fields of a stored alert that are ours alone: the message that brought it
+OWN = ("kafka",)
+
 
 def visible(document: Mapping[str, Any], survey: Survey, permissions: Iterable[int]) -> bool:
     """Whether a group with these programmes may see an alert."""
@@ -17,8 +20,8 @@ def enriched(
     document: Mapping[str, Any], aux: Mapping[str, Any], survey: Survey, permissions: tuple[int, ...], reads: Reads
 ) -> dict[str, Any]:
     """One alert with its matches and history, as far as ``reads`` asks for them, without its cutouts."""
-    cutouts = survey.cutouts.values()
-    whole = {key: value for key, value in document.items() if key not in cutouts}
+    hidden = {*survey.cutouts.values(), *OWN}
+    whole = {key: value for key, value in document.items() if key not in hidden}
     candidate = document["candidate"]
     if reads.names is not None and not reads.whole_candidate:
         whole["candidate"] = {key: candidate[key] for key in reads.names & candidate.keys()}
