@@ -9,9 +9,12 @@ from bson.raw_bson import RawBSONDocument
 
 from kowalski.alerts.survey import Survey
 from kowalski.api.services.rights import User
-from kowalski.database.queries import Document, Queries, Reading
+from kowalski.database.queries import Document, Queries, QueryError, Reading
 from kowalski.filters.compile import Reads
 from kowalski.filters.enrich import enriched
+from kowalski.log import get_logger
+
+log = get_logger(__name__)
 
 #: alerts that are taken at once
 BATCH = 100
@@ -24,9 +27,15 @@ class PastAlerts:
         self.queries = queries
 
     async def newest(self, survey: Survey, permissions: Iterable[int], time_ms: int) -> Document | None:
-        """The alert that was stored last of those that a filter may see."""
+        """The alert that was stored last of those that a filter may see; None where there is none, or none is found in time."""
+        if survey.program_field is not None and not list(permissions):
+            return None
         reading = Reading(time_ms, "filter", without_cutouts(survey), sort=[("$natural", -1)])
-        return await self.queries.find_one(survey.alerts, of_programmes(survey, permissions), reading)
+        try:
+            return await self.queries.find_one(survey.alerts, of_programmes(survey, permissions), reading)
+        except QueryError as error:  # alerts of its programmes are so rare that there are many to go through
+            log.warning("no newest alert in %s of programmes %s: %s", survey.alerts, permissions, error)
+            return None
 
     async def batches(
         self, survey: Survey, condition: Document, comment: str, time_ms: int, **how: Any
