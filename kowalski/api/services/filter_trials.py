@@ -19,7 +19,7 @@ ANSWER = 2.4
 #: s more until an aggregation is given up that MongoDB does not end, as it is in the midst of one expression
 GRACE = 0.2
 #: documents that are made of the newest alert
-MOST = 1000
+MOST = 100
 
 
 class NoAlerts(BadRequest):
