@@ -139,7 +139,7 @@ class AlertConsumer:
 
     def _subscribe(self) -> None:
         """Follow the topics of the last nights; looked at anew when the day changes."""
-        nights = [self.obsdate] if self.obsdate else _last_nights(self.config.kafka.nights)
+        nights = [self.obsdate] if self.obsdate else _last_nights(max(self.config.kafka.nights, self.survey.nights))
         pattern = self.topic or self.survey.topics_of(nights)
         if pattern != self.subscribed:
             self.consumer.subscribe([pattern], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)

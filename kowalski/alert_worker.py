@@ -174,6 +174,15 @@ class AlertWorker:
         conflicts = self.objects.update(updates)
         return sum(not results[key]["matched"]["failed"] for key in updates if key not in conflicts)
 
+    def _match(self, documents: dict[str, dict[str, Any]], stored: dict[str, dict[str, Any]]) -> None:
+        """Add the matches to documents of objects: all of them where there are none yet, else what each alert asks for anew."""
+        targets = {key: _target(key, document["first_alert"]) for key, document in documents.items()}
+        new = [key for key in targets if _needs_match(stored.get(key), documents[key])]
+        for key, match in self.matcher.match([targets.pop(key) for key in new]).items():
+            documents[key] |= match
+        for key, rows in self.matcher.refresh(list(targets.values())).items():
+            documents[key]["cross_matches"] = {**stored[key]["cross_matches"], **rows}
+
     def _score(self, alerts: list[Alert]) -> None:
         """Fill in the classifications of new alerts."""
         if not alerts:
@@ -211,9 +220,7 @@ class AlertWorker:
             stored = self.objects.read(todo)
             documents = {key: merged(stored.get(key, {}), arrivals[key], self.survey) for key in todo}
             with _timed(report, "match"):
-                targets = [_target(key, documents[key]["first_alert"]) for key in todo if _needs_match(stored.get(key), documents[key])]  # fmt: skip
-                for key, match in self.matcher.match(targets).items():
-                    documents[key] |= match
+                self._match(documents, stored)
             new = [{"_id": key, **document} for key, document in documents.items() if key not in stored]
             updates = {key: changes(document, documents[key]) for key, document in stored.items()}
             conflicts = self.objects.create(new)

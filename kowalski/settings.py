@@ -112,6 +112,7 @@ class Recipe(Section):
     filter: dict[str, Any] = {}
     projection: dict[str, Any] = {}
     use_distance: bool = False
+    latest_by: str | None = None
     distance_value: str | None = None
     distance_method: str | None = None
     cm_at_distance: float | None = None
@@ -179,6 +180,7 @@ class SkyPortal(Section):
     followup_timeout: float
     requests_per_second: float
     burst: int
+    bands: dict[str, dict[int, str | None]]
 
     @property
     def url(self) -> str:

@@ -143,7 +143,7 @@ def _header(header: bytes) -> tuple[Any, Callable[[bytes], bytes]]:
     if codec not in CODECS:
         raise PacketError("codec", f"{codec} is not one of {', '.join(CODECS)}")
     try:
-        schema = parse_schema(json.loads(metadata["avro.schema"]))
+        schema = parse_schema(_without_defaults(json.loads(metadata["avro.schema"])))
     except (
         KeyError,
         ValueError,
@@ -156,6 +156,15 @@ def _header(header: bytes) -> tuple[Any, Callable[[bytes], bytes]]:
         raise PacketError("schema", f"not a valid Avro schema: {type(error).__name__}: {error}") from None
     _require_finite(schema)
     return schema, CODECS[codec]
+
+
+def _without_defaults(schema: Any) -> Any:
+    """A schema without its fields' defaults: what was written needs none, and fastavro refuses those of another type than the field."""
+    if isinstance(schema, list):
+        return [_without_defaults(branch) for branch in schema]
+    if isinstance(schema, dict):
+        return {key: _without_defaults(value) for key, value in schema.items() if key != "default"}
+    return schema
 
 
 def _require_finite(schema: Any, within: frozenset[str] = frozenset()) -> None:

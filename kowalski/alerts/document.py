@@ -88,6 +88,7 @@ def read_record(record: dict[str, Any], packet: Packet, survey: Survey) -> Alert
         _check_cutout(record, role, survey)
     histories = {history.field: _points(record, history.field) for history in survey.histories}
     document = {key: value for key, value in record.items() if key not in histories}
+    document["objectId"] = object_id  # beside the survey's own name, where that is another
     document["candid"] = Int64(candid)
     if isinstance(candidate.get("candid"), int):
         candidate["candid"] = Int64(candidate["candid"])

@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
 
@@ -14,8 +13,15 @@ import numpy as np
 
 from kowalski.errors import ConfigError
 
-#: module names that differ from the survey's key
-MODULES = {"WNTR": "winter"}
+#: what the names of the surveys' modules begin with
+PREFIX = "alert_broker_"
+
+#: role of a cutout -> stretch and interval of its thumbnail, as `kowalski.alerts.pictures` names them
+LOOKS = {
+    "science": ("log", "asymmetric"),
+    "template": ("log", "asymmetric"),
+    "difference": ("linear", "asymmetric"),
+}
 
 Point = dict[str, Any]
 
@@ -51,15 +57,18 @@ class Survey:
     stamp_field : key of the bytes inside a cutout; None where the cutout is the bytes
     histories : the lists of earlier points
     bands : fid -> SkyPortal's name of the band; None: points of that band are not sent
-    band_field : field of a point that holds the fid
+    band_field : field of a point that holds the fid; None: there is one band, under the fid None
     program_field : field that holds the data-rights programme; None: the survey has none
     instrument : SkyPortal's name of the instrument
-    streams : programme -> SkyPortal's name of the stream
+    streams : programme -> SkyPortal's name of the stream; under None, that of all points, in whose name the text or the survey's
+        key occurs, in any case
+    nights : how many nights before tonight have topics that still fill, where that is more than ``kafka.nights``
     score_fields : candidate fields that may serve as SkyPortal's score, the first present one is taken
     history_days : d of history that a filter sees before its alert
     forced_ok : whether a forced point may be shown to filters and sent
     forced_complete : candidate -> whether the forced photometry of an object that begins with it is whole
     orient : image (ny, nx) -> image as shown
+    looks : role of a cutout -> stretch and interval of its thumbnail
     alert_indexes : indexes of the alerts besides those that every survey has: name -> fields and directions
     """
 
@@ -67,18 +76,20 @@ class Survey:
     topic: str
     cutouts: Mapping[str, str]
     histories: tuple[History, ...]
-    bands: Mapping[int, str | None]
+    bands: Mapping[int | None, str | None]
     instrument: str
-    streams: Mapping[int, str]
+    streams: Mapping[int | None, str]
     object_id: str = "objectId"
     stamp_field: str | None = None
-    band_field: str = "fid"
+    band_field: str | None = "fid"
     program_field: str | None = None
+    nights: int = 0
     score_fields: tuple[str, ...] = ("drb", "rb")
     history_days: float = 1000.0
     forced_ok: Callable[[Point], bool] = lambda point: True
     forced_complete: Callable[[Mapping[str, Any]], bool] = lambda candidate: True
     orient: Callable[[np.ndarray], np.ndarray] = lambda image: image
+    looks: Mapping[str, tuple[str, str]] = field(default_factory=lambda: LOOKS)
     alert_indexes: Mapping[str, list[tuple[str, int]]] = field(default_factory=dict)
 
     @property
@@ -95,6 +106,18 @@ class Survey:
     def classifications(self) -> str:
         """Collection of the labels that people gave to alerts."""
         return f"{self.name}_alerts_classifications"
+
+    def fid_of(self, point: Mapping[str, Any]) -> int | None:
+        """The key in ``bands`` of a point."""
+        return point.get(self.band_field) if self.band_field else None
+
+    def stream_of(self, programme: Any) -> str | None:
+        """SkyPortal's name of the stream that a programme's points belong to; None: they are nobody's to see."""
+        return self.streams.get(None) or self.streams.get(programme)
+
+    def with_bands(self, bands: Mapping[int, str | None]) -> "Survey":
+        """The survey with these bands besides the declared ones, or instead of them."""
+        return replace(self, bands={**self.bands, **dict(bands.items())}) if bands else self
 
     def stamp(self, packet: Mapping[str, Any], role: str) -> bytes:
         """The bytes of one cutout (gzipped FITS for most surveys)."""
@@ -117,34 +140,43 @@ class Survey:
 
 
 @cache
+def _surveys() -> dict[str, tuple[str, Survey]]:
+    """Of each survey that has a module: key -> the module's name and the declaration."""
+    folder = import_module("kowalski").__path__
+    modules = (f"kowalski.{name}" for _, name, _ in iter_modules(folder) if name.startswith(PREFIX))
+    found = ((module, import_module(module).SURVEY) for module in modules)
+    return {survey.name: (module, survey) for module, survey in sorted(found, key=lambda each: each[1].name)}
+
+
+def key_of(name: str) -> str | None:
+    """The key of the survey that has that name, or whose module has it, in any case; None: there is none."""
+    known = {module.rpartition(PREFIX)[2].upper(): key for key, (module, _) in _surveys().items()}
+    return {**known, **{key: key for key in _surveys()}}.get(name.upper())
+
+
 def get_survey(name: str) -> Survey:
-    """The survey of that name, in any case; ``WINTER`` is ``WNTR``.
+    """The survey of that name, or whose module has that name, in any case.
 
     Raises
     ------
     ConfigError : there is no such survey
     """
-    key = name.upper()
-    key = next((known for known, module in MODULES.items() if module.upper() == key), key)
-    module = module_of(key)
-    if not re.fullmatch(r"\w+", key) or find_spec(module) is None:
-        raise ConfigError(f"there is no survey {name}: no module {module}")
-    survey: Survey = import_module(module).SURVEY
-    return survey
+    key = key_of(name)
+    if key is None:
+        raise ConfigError(f"there is no survey {name}: no module declares it")
+    return _surveys()[key][1]
 
 
 def known_surveys() -> list[Survey]:
     """All surveys that have a module, by name."""
-    folder = import_module("kowalski").__path__
-    modules = (name for _, name, _ in iter_modules(folder) if name.startswith("alert_broker_"))
-    return sorted((get_survey(name.removeprefix("alert_broker_")) for name in modules), key=lambda survey: survey.name)
+    return [survey for _, survey in _surveys().values()]
 
 
-def module_of(survey: str) -> str:
+def module_of(name: str) -> str:
     """The module that declares a survey and runs its broker."""
-    return f"kowalski.alert_broker_{MODULES.get(survey.upper(), survey.lower())}"
+    return _surveys()[get_survey(name).name][0]
 
 
 def enabled_surveys(enabled: Mapping[str, bool]) -> list[str]:
     """Keys of the surveys that are switched on and exist."""
-    return [key.upper() for key, on in enabled.items() if on and find_spec(module_of(key)) is not None]
+    return [key for name, on in enabled.items() if on and (key := key_of(name)) is not None]

@@ -113,7 +113,7 @@ def _alert(alert: Alert, survey: Survey) -> dict[str, Any]:
         "ra": alert.ra,
         "dec": alert.dec,
         "programid": candidate.get(survey.program_field) if survey.program_field else None,
-        "fid": candidate.get(survey.band_field),
+        "fid": survey.fid_of(candidate),
         "magpsf": candidate.get("magpsf"),
         "sigmapsf": candidate.get("sigmapsf"),
         "isdiffpos": candidate["isdiffpos"] in POSITIVE if "isdiffpos" in candidate else None,

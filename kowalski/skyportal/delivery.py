@@ -8,6 +8,7 @@ done: a poster that is killed resumes where it was, and nothing appears twice.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -84,7 +85,11 @@ Step = Callable[[Dialogue], None]
 class Delivery:
     """Sends what the outbox holds, one alert at a time."""
 
-    def __init__(self, client: SkyPortal, database: MongoDatabase):
+    def __init__(
+        self, client: SkyPortal, database: MongoDatabase, bands: Mapping[str, Mapping[int, str | None]] | None = None
+    ):
+        self._bands = bands or {}
+        self._without_band: Counter[str] = Counter()
         self._client = client
         self._database = database
         self._outbox = Outbox(database)
@@ -98,6 +103,10 @@ class Delivery:
     def ailing(self) -> bool:
         """Whether SkyPortal failed lately and may only be tried with care."""
         return self._client.health.ailing()
+
+    def figures(self) -> dict[str, Any]:
+        """How many alerts' points were not sent for want of a band, by survey and fid."""
+        return {"without_band": dict(self._without_band)}
 
     def refresh(self, may_continue: Callable[[], bool]) -> None:
         """Learn what SkyPortal has got from others."""
@@ -116,6 +125,7 @@ class Delivery:
         if entries[0]["lane"] == FOLLOW_UP:
             return self._follow_ups.send(entries, may_continue)
         survey = get_survey(entries[0]["survey"])
+        survey = survey.with_bands(self._bands.get(survey.name, {}))
         alert = Alerts(self._database, survey).one(entries[0]["candid"])
         if alert is None:
             gone = PacketError("missing", "the alert is not stored any more")
@@ -224,6 +234,7 @@ class Delivery:
             return
         survey = dialogue.survey
         instrument, streams = self._client.instrument_id(survey), self._client.stream_ids(survey)
+        self._look_at_band(dialogue.alert["candidate"], survey)
         light_curve = self._light_curve(dialogue)
         for body, overwrite in messages.photometry_messages(
             dialogue.object_id, light_curve, survey, instrument, streams
@@ -234,6 +245,16 @@ class Delivery:
                 _raise_if_retriable(error)
                 dialogue.refuse(entries, "photometry", error)
         self._done(entries, "photometry")
+
+    def _look_at_band(self, candidate: Mapping[str, Any], survey: Survey) -> None:
+        """Count an alert whose band neither its survey nor the settings name: its point can't be sent."""
+        fid = survey.fid_of(candidate)
+        if fid in survey.bands:
+            return
+        name = f"{survey.name} {survey.band_field} {fid}"
+        if name not in self._without_band:
+            log.warning("%s has no band: its points are not sent; skyportal.bands.%s can name it", name, survey.name)
+        self._without_band[name] += 1
 
     def _light_curve(self, dialogue: Dialogue) -> messages.Columns:
         survey, alert = dialogue.survey, dialogue.alert

@@ -147,7 +147,7 @@ def photometry_messages(
     for stream, forced, rows in photometry_requests(light_curve, survey):
         body = {"obj_id": object_id, "instrument_id": instrument_id, "stream_ids": [stream_ids[stream]], "magsys": "ab"}
         body |= {name: _nullable(rows[name]) for name in ("mjd", "flux", "fluxerr", "zp", "filter", "ra", "dec")}
-        if survey.program_field is not None:
+        if None not in survey.streams:
             body["origin"] = rows["origin"].tolist()
         yield PhotometryMessage(body, overwrite=forced)
 

@@ -79,9 +79,7 @@ def _forced(points: Sequence[Point], survey: Survey) -> Columns:
 
 
 def _common(points: Sequence[Point], survey: Survey) -> Columns:
-    field = survey.band_field
-    only_band = next(iter(survey.bands.values())) if len(survey.bands) == 1 else None
-    bands = [survey.bands.get(point[field]) if field in point else only_band for point in points]
+    bands = [survey.bands.get(survey.fid_of(point)) for point in points]
     programs = [point.get(survey.program_field) if survey.program_field else None for point in points]
     return {
         "mjd": _numbers(points, "jd") - MJD_OFFSET,
@@ -138,7 +136,7 @@ def photometry_requests(columns: Columns, survey: Survey) -> Iterator[tuple[str,
     """
     good = acceptable(columns)
     forced = columns["origin"] == FORCED_ORIGIN
-    stream = np.array([_stream(program, survey) for program in columns["programid"]], object)
+    stream = np.array([survey.stream_of(program) for program in columns["programid"]], object)
     for is_forced, key in ((False, ("mjd", "fluxerr", "flux")), (True, ("mjd",))):
         for name in dict.fromkeys(survey.streams.values()):
             chosen = np.flatnonzero(good & (forced == is_forced) & (stream == name))
@@ -146,9 +144,3 @@ def photometry_requests(columns: Columns, survey: Survey) -> Iterator[tuple[str,
             for start in range(0, len(rows), MAX_ROWS):
                 chunk = rows[start : start + MAX_ROWS]
                 yield name, is_forced, {column: values[chunk] for column, values in columns.items()}
-
-
-def _stream(program: Any, survey: Survey) -> str | None:
-    if survey.program_field is None:
-        return next(iter(survey.streams.values()))
-    return survey.streams.get(program)

@@ -14,7 +14,7 @@ from kowalski.api.services.activation import ActivationGuard
 from kowalski.api.services.explanations import Explanations
 from kowalski.api.services.filter_status import status_of
 from kowalski.api.services.filter_trials import FilterTrials, NoAlerts
-from kowalski.api.services.past_alerts import PastAlerts
+from kowalski.api.services.past_alerts import PastAlerts, shared_programmes
 from kowalski.api.services.replays import Replays
 from kowalski.api.services.rights import User
 from kowalski.database.filter_store import Document, FilterStore
@@ -228,9 +228,8 @@ def _is_on(autosave: Any) -> bool:
 
 def _require_rights(permissions: list[int], survey: Survey, user: User) -> None:
     """Raise `BadRequest` where a filter would see what its user may not."""
-    seen = user.sees(survey.name)
-    beyond = [] if seen is True else sorted(set(permissions) - (seen or frozenset()))
-    if beyond:
+    shared = shared_programmes(survey, permissions, user)
+    if beyond := sorted(set(permissions) - set(shared)):
         raise BadRequest(f"permissions: you may not see {survey.name} programids {', '.join(map(str, beyond))}")
 
 

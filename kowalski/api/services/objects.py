@@ -19,16 +19,18 @@ PROVENANCE = ("first_jd", "alert_jd", "alert_candid")
 POSITIVE = ("t", "1", "y", "true", 1, 1.0, True)
 
 Point = dict[str, Any]
+Bands = Mapping[str, Mapping[int, str | None]]
 
 
-async def read_object(name: str, object_id: str, reads: Reads) -> dict[str, Any]:
-    """An object with its merged light curve, latest alert, matches and classifications.
+async def read_object(name: str, object_id: str, reads: Reads, bands: Bands) -> dict[str, Any]:
+    """An object with its merged light curve, latest alert, matches and classifications; ``bands`` are the settings', by survey.
 
     Raises
     ------
     BadRequest : there is none that this user sees
     """
     survey = find_survey(name)
+    survey = survey.with_bands(bands.get(survey.name, {}))
     without = dict.fromkeys(survey.cutouts.values(), 0) | {"_id": 0, "kafka": 0}
     own = replace(PLAIN, projection=without, sort=[("candidate.jd", 1)])
     alerts = [row async for row in reads.find(survey.alerts, {survey.object_id: object_id}, own)]
@@ -90,13 +92,13 @@ def _of_histories(aux: Mapping[str, Any], survey: Survey) -> Iterator[Point]:
 
 
 def _point(kind: str, jd: float, said: Mapping[str, Any], survey: Survey) -> Point:
-    band = survey.bands.get(said.get(survey.band_field, -1))
+    band = survey.bands.get(survey.fid_of(said))
     return {"kind": kind, "jd": jd, "mjd": jd - MJD_ZERO, "band": band, **said}
 
 
-async def read_surveys(reads: Reads) -> list[dict[str, Any]]:
+async def read_surveys(reads: Reads, bands: Bands) -> list[dict[str, Any]]:
     """All surveys with what a user sees of them."""
-    return [await _read_survey(survey, reads) for survey in known_surveys()]
+    return [await _read_survey(each.with_bands(bands.get(each.name, {})), reads) for each in known_surveys()]
 
 
 async def _read_survey(survey: Survey, reads: Reads) -> dict[str, Any]:
@@ -106,7 +108,7 @@ async def _read_survey(survey: Survey, reads: Reads) -> dict[str, Any]:
         "name": survey.name,
         "collections": {"alerts": survey.alerts, "objects": survey.aux, "classifications": survey.classifications},
         "cutouts": list(survey.cutouts),
-        "bands": {str(fid): band for fid, band in survey.bands.items()},
+        "bands": {"*" if fid is None else str(fid): band for fid, band in survey.bands.items()},
         "instrument": survey.instrument,
         "programids": seen if isinstance(seen, bool) else sorted(seen),
         "alerts": await reads.estimated_count(survey.alerts, PLAIN),

@@ -8,6 +8,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 
 from kowalski.alerts.survey import Survey
+from kowalski.api.errors import BadRequest
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, Queries, Reading
 from kowalski.filters.compile import Reads
@@ -64,8 +65,15 @@ class PastAlerts:
 
 
 def shared_programmes(survey: Survey, permissions: Iterable[int], user: User) -> tuple[int, ...]:
-    """Those of a filter's programmes that a user may see himself."""
+    """Those of a filter's programmes that a user may see himself.
+
+    Raises
+    ------
+    BadRequest : the survey has no programmes, and he may not see it
+    """
     seen = user.sees(survey.name)
+    if survey.program_field is None and seen is not True:
+        raise BadRequest(f"you may not see {survey.alerts}")
     return tuple(permissions) if seen is True else tuple(sorted(set(permissions) & (seen or frozenset())))
 
 
