@@ -133,6 +133,10 @@ class Survey:
         dates = "|".join(f"{night:%Y%m%d}" for night in nights)
         return f"^{self.topic.format(date=f'({dates})')}$"
 
+    def topic_on(self, night: date) -> str:
+        """One of a night's topics."""
+        return re.sub(r"\[(.)[^]]*\]", r"\1", self.topic.format(date=f"{night:%Y%m%d}"))
+
     def night_of(self, topic: str) -> str | None:
         """The night (YYYYMMDD) that a topic holds, if it is one of this survey's."""
         found = re.fullmatch(self.topic.format(date=r"(\d{8})"), topic)

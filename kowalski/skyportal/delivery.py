@@ -7,8 +7,8 @@ Every step is either harmless to repeat or guarded by what SkyPortal already has
 done: a poster that is killed resumes where it was, and nothing appears twice.
 """
 
-from collections.abc import Callable, Iterable, Mapping
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
