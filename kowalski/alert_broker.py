@@ -139,12 +139,16 @@ class AlertConsumer:
 
     def _subscribe(self) -> None:
         """Follow the topics of the last nights; looked at anew when the day changes."""
-        nights = [self.obsdate] if self.obsdate else _last_nights(max(self.config.kafka.nights, self.survey.nights))
-        pattern = self.topic or self.survey.topics_of(nights)
+        pattern = self.topic or self._pattern()
         if pattern != self.subscribed:
             self.consumer.subscribe([pattern], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
             self.subscribed = pattern
             log.info("reading %s", pattern)
+
+    def _pattern(self) -> str:
+        if self.obsdate:
+            return self.survey.topics_of([self.obsdate])
+        return latest_topics(self.survey, self.config.kafka.nights, datetime.now(UTC).date())
 
     def _read(self) -> list[Packet]:
         """What is queued now, up to a batch; waits a moment only when nothing is."""
@@ -311,9 +315,9 @@ def _say(error: KafkaError) -> None:
         log.warning("kafka: %s", error.str())
 
 
-def _last_nights(before: int) -> list[date]:
-    today = datetime.now(UTC).date()
-    return [today - timedelta(days=days) for days in range(before + 1)]
+def latest_topics(survey: Survey, nights: int, today: date) -> str:
+    """Regular expression of the topics of tonight and the nights before, as many as the survey needs at least."""
+    return survey.topics_of([today - timedelta(days=days) for days in range(max(nights, survey.nights) + 1)])
 
 
 def _start(text: str) -> str | datetime:
