@@ -3,15 +3,13 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import fastavro
 from packets import packet, real_files
 
 from kowalski.alert_worker import AlertWorker
-from kowalski.alerts.decode import Packet, open_container
+from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Alert, arrival, read_batch
 from kowalski.alerts.lightcurve import merged
 from kowalski.alerts.survey import Survey, get_survey
@@ -47,22 +45,6 @@ def aux_of(alerts: list[Alert], survey: Survey) -> dict[str, Any]:
 def photometry_of(alert: Alert, survey: Survey) -> Columns:
     """The light curve of an alert and the history that its packet brings."""
     return make_photometry(alert.candidate, aux_of([alert], survey)["prv_candidates"], [], survey)
-
-
-def changed(data: bytes, change: Callable[[dict[str, Any]], Any], free: tuple[str, ...] = ()) -> bytes:
-    """A real packet whose record was changed; the fields named ``free`` of it and its candidate may then have any type."""
-    schema, ((_, block),) = open_container(data)
-    record: Any = fastavro.schemaless_reader(BytesIO(block), schema, None)
-    change(record)
-    open_schema = json.loads(json.dumps(schema, default=str))
-    for part in (open_schema, next(f["type"] for f in open_schema["fields"] if f["name"] == "candidate")):
-        part["fields"] = [
-            {**field, "type": ["null", "string", "double"]} if field["name"] in free else field
-            for field in part["fields"]
-        ]
-    file = BytesIO()
-    fastavro.writer(file, fastavro.parse_schema(open_schema), [record])
-    return file.getvalue()
 
 
 def put_filter(

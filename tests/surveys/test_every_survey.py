@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from bson.int64 import Int64
-from packets import packet
-from surveys_harness import COUNTS, SURVEYS, MakeWorker, alerts_of, all_surveys, aux_of, changed, packets_of, put_filter
+from packets import changed, packet
+from surveys_harness import COUNTS, SURVEYS, MakeWorker, alerts_of, all_surveys, aux_of, packets_of, put_filter
 
 from kowalski.alerts.coordinates import position
 from kowalski.alerts.document import read_batch

@@ -7,8 +7,8 @@ from typing import Any
 
 import fastavro
 import pytest
-from packets import packet
-from surveys_harness import alerts_of, aux_of, changed, packets_of, photometry_of
+from packets import changed, packet
+from surveys_harness import alerts_of, aux_of, packets_of, photometry_of
 
 from kowalski.alert_broker_turbo import SURVEY
 from kowalski.alerts.document import read_batch

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.stats import sigma_clipped_stats
-from packets import packet
+from packets import changed, packet
 from PIL import Image
-from surveys_harness import alerts_of, changed, packets_of, photometry_of
+from surveys_harness import alerts_of, packets_of, photometry_of
 
 from kowalski.alert_broker import latest_topics
 from kowalski.alert_broker_winter import SURVEY

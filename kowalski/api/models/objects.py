@@ -58,7 +58,7 @@ class SurveyInfo(BaseModel):
     name: str
     collections: dict[str, str]
     cutouts: list[str]
-    bands: dict[int, str | None]
+    bands: dict[str, str | None] = Field(description="SkyPortal's name of the band by fid; * where there is one band")
     instrument: str
     programids: bool | list[int] = Field(description="what the user sees: programids, or all or nothing")
     alerts: int = Field(description="how many alerts the user sees, about")
