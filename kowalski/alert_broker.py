@@ -60,7 +60,7 @@ class AlertConsumer:
         posting: bool = True,
         resume: bool = True,
     ):
-        self.survey, self.config = survey, config
+        self.survey, self.config = survey.with_topic(config.kafka.topics.get(survey.name)), config
         self.topic, self.obsdate, self.start = topic, obsdate, start
         self.database = connect(config.database)
         self.processes = Processes(self.database)
@@ -258,6 +258,7 @@ class AlertConsumer:
                 filter_failures={str(key): number for key, number in report.filter_failures.items()},
                 seconds=dict(report.seconds),
                 model_problems=report.model_problems,
+                drift=[{"schema": schema, "packets": number} for schema, number in report.drift.items()],
             )
         except DatabaseUnavailable as error:
             log.warning("%s", error)

@@ -19,7 +19,9 @@ from bson.objectid import ObjectId
 
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Alert, arrival, read_batch
+from kowalski.alerts.drift import DriftWatch
 from kowalski.alerts.lightcurve import Arrival, changes, merged
+from kowalski.alerts.schemas import own_schema, store_of
 from kowalski.alerts.survey import Survey, get_survey
 from kowalski.config import load_config
 from kowalski.crossmatch.matcher import Matcher, Target
@@ -61,12 +63,13 @@ class BatchReport:
     posted: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     model_problems: dict[str, str] = field(default_factory=dict)
+    drift: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "BatchReport") -> None:
         """Take another batch's counts in."""
         for name in ("received", "stored", "known", "posted"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("quarantined", "passed", "filter_failures"):
+        for name in ("quarantined", "passed", "filter_failures", "drift"):
             getattr(self, name).update(getattr(other, name))
         for stage, seconds in other.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
@@ -81,6 +84,8 @@ class AlertWorker:
         self.survey = survey
         self.posting = config.misc.broker
         self.publishing = config.kafka.output.bootstrap_servers is not None
+        self.schemas = store_of(survey, config)
+        self.drift = DriftWatch(survey, lambda: own_schema(survey, self.schemas))
         self.alerts = Alerts(database, survey)
         self.objects = Objects(database, survey)
         self.quarantine = Quarantine(database, config.broker.inline_quarantine_bytes)
@@ -106,7 +111,8 @@ class AlertWorker:
         """
         report = BatchReport(received=len(packets), model_problems=self.scorer.problems)
         with _timed(report, "decode"):
-            batch, refusals = read_batch(packets, self.survey)
+            batch, refusals = read_batch(packets, self.survey, self.schemas, self.drift)
+            report.drift, self.drift.packets = self.drift.packets, Counter()
         if refusals:
             self.quarantine.add(self.survey.name, refusals)
             report.quarantined.update(refusal.reason for refusal in refusals)
@@ -203,7 +209,7 @@ class AlertWorker:
         for alert in alerts:
             points = [*stored.get(alert.object_id, ()), *(other.candidate for other in alerts if other.object_id == alert.object_id)]  # fmt: skip
             for history in self.survey.histories:
-                if not history.brightest_wins:
+                if not history.forced:
                     points += alert.histories[history.field]
                     points += objects.get(alert.object_id, {}).get(history.field, [])
             histories.append(points)

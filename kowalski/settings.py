@@ -90,8 +90,16 @@ class Kafka(Section):
     nights: int = Field(ge=0)
     metadata_refresh: float = Field(gt=0)
     processes_per_topic: dict[str, int]
+    topics: dict[str, str]
     output: KafkaOutput
     surveys: dict[str, dict[str, Any]]
+
+
+class SchemaSource(Section):
+    """Where the schemas come from that messages name by number."""
+
+    registry: str | None
+    folder: str
 
 
 class Broker(Section):
@@ -259,6 +267,7 @@ class Config(Section):
     server: Server
     ztf: TelescopeQueue
     kafka: Kafka
+    schemas: dict[str, SchemaSource]
     broker: Broker
     database: Database
     ml: ML

@@ -35,13 +35,38 @@ class History:
     field : name of the list, in packets and in aux documents
     identity : point -> key; two points with the same key are copies of one
     prepare : (points of a packet, its candidate) -> points as stored
-    brightest_wins : the copy that the brightest alert brought is kept (forced photometry), else that of the latest packet
+    brightest_wins : the copy that the brightest alert brought is kept, else that of the latest packet
+    forced : whether the points are forced photometry
     """
 
     field: str
     identity: Callable[[Point], tuple[Any, ...]]
     prepare: Callable[[list[Point], Mapping[str, Any]], list[Point]]
     brightest_wins: bool = False
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Flux:
+    """Fields of a point that hold its flux in the difference image and the flux's error, and their AB zero point."""
+
+    flux: str
+    error: str
+    zero_point: float
+
+
+@dataclass(frozen=True)
+class NumberedSchemas:
+    """Messages may name their schema by number (Confluent's wire format) in place of bringing it along.
+
+    Attributes
+    ----------
+    file : number -> place of the schema's file in the folder ``schemas.<SURVEY>.folder``
+    own : number of the schema that the survey's module was written for
+    """
+
+    file: Callable[[int], str]
+    own: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +76,7 @@ class Survey:
     Attributes
     ----------
     name : key in config, collections and routes, e.g. ``ZTF``
-    topic : regular expression of a night's topics, with ``{date}`` for YYYYMMDD
+    topic : regular expression of a night's topics, with ``{date}`` for YYYYMMDD; without it, of the one that has all nights
     object_id : the packet's name of the object's identifier
     cutouts : role (science, template, difference) -> the packet's name
     stamp_field : key of the bytes inside a cutout; None where the cutout is the bytes
@@ -69,6 +94,10 @@ class Survey:
     forced_complete : candidate -> whether the forced photometry of an object that begins with it is whole
     orient : image (ny, nx) -> image as shown
     looks : role of a cutout -> stretch and interval of its thumbnail
+    normalise : record as it was written -> the same with the fields that all surveys' documents have
+    schemas : where the schemas of messages come from that name them; None: all bring theirs along
+    flux : where points hold fluxes; None: magnitudes are made into fluxes, but for forced photometry
+    needs : path -> kind (`kowalski.alerts.drift`) of fields without which packets can't be processed, where they aren't those of `needed`
     alert_indexes : indexes of the alerts besides those that every survey has: name -> fields and directions
     """
 
@@ -90,6 +119,10 @@ class Survey:
     forced_complete: Callable[[Mapping[str, Any]], bool] = lambda candidate: True
     orient: Callable[[np.ndarray], np.ndarray] = lambda image: image
     looks: Mapping[str, tuple[str, str]] = field(default_factory=lambda: LOOKS)
+    normalise: Callable[[dict[str, Any]], dict[str, Any]] = lambda record: record
+    schemas: NumberedSchemas | None = None
+    flux: Flux | None = None
+    needs: Mapping[str, str] | None = None
     alert_indexes: Mapping[str, list[tuple[str, int]]] = field(default_factory=dict)
 
     @property
@@ -107,6 +140,22 @@ class Survey:
         """Collection of the labels that people gave to alerts."""
         return f"{self.name}_alerts_classifications"
 
+    @property
+    def needed(self) -> dict[str, str]:
+        """Path -> kind of the fields without which packets can't be processed."""
+        if self.needs is not None:
+            return dict(self.needs)
+        cutout = f".{self.stamp_field}" if self.stamp_field else ""
+        candidate = {"jd": "number", "ra": "number", "dec": "number", "magpsf": "number", "sigmapsf": "number"}
+        candidate |= {name: "integer" for name in (self.band_field, self.program_field) if name}
+        return {
+            self.object_id: "text",
+            "candid": "integer",
+            **{f"candidate.{name}": kind for name, kind in candidate.items()},
+            **{f"{name}{cutout}": "bytes" for name in self.cutouts.values()},
+            **{f"{history.field}[].jd": "number" for history in self.histories},
+        }
+
     def fid_of(self, point: Mapping[str, Any]) -> int | None:
         """The key in ``bands`` of a point."""
         return point.get(self.band_field) if self.band_field else None
@@ -118,6 +167,10 @@ class Survey:
     def with_bands(self, bands: Mapping[int, str | None]) -> "Survey":
         """The survey with these bands besides the declared ones, or instead of them."""
         return replace(self, bands={**self.bands, **dict(bands.items())}) if bands else self
+
+    def with_topic(self, topic: str | None) -> "Survey":
+        """The survey with these topics in place of the declared ones, if any are given."""
+        return replace(self, topic=topic) if topic else self
 
     def stamp(self, packet: Mapping[str, Any], role: str) -> bytes:
         """The bytes of one cutout (gzipped FITS for most surveys)."""
@@ -140,7 +193,7 @@ class Survey:
     def night_of(self, topic: str) -> str | None:
         """The night (YYYYMMDD) that a topic holds, if it is one of this survey's."""
         found = re.fullmatch(self.topic.format(date=r"(\d{8})"), topic)
-        return found.group(1) if found else None
+        return found.group(1) if found and "{date}" in self.topic else None
 
 
 @cache

@@ -27,9 +27,9 @@ def enriched(
         whole["cross_matches"] = aux.get("cross_matches", {})
     for history in survey.histories:
         if reads.wants(history.field):
-            shown = not history.brightest_wins or _forced_shown(aux)
+            shown = not history.forced or _forced_shown(aux)
             points = as_of(aux, history, candidate["jd"]) if shown else []
-            whole[history.field] = _readable(points, candidate["jd"], survey, permissions, history.brightest_wins)
+            whole[history.field] = _readable(points, candidate["jd"], survey, permissions, history.forced)
     return whole
 
 

@@ -1,7 +1,7 @@
 """Light curves in flux space, as SkyPortal's photometry takes them.
 
 Detections and upper limits of the packets are in microjansky (AB zero point 23.9), forced photometry in the counts of
-its difference image, with that image's own zero point.
+its difference image, with that image's own zero point; where a survey's points hold fluxes, both are those.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kowalski.alerts.survey import Survey
+from kowalski.alerts.survey import Flux, Survey
 
 MJD_OFFSET = 2400000.5
 MICROJANSKY_ZERO_POINT = 23.9
@@ -37,11 +37,37 @@ def make_photometry(
     fluxerr is 1 sigma); ``filter``, SkyPortal's name of the band; ``ra``, ``dec`` (deg, NaN: unknown); ``origin``, None
     or ``alert_fp`` for forced points; ``programid``.
 
-    Left out: points in bands that SkyPortal doesn't have, with diffmaglim <= 0, or neither detection nor limit.
+    Left out: points in bands that SkyPortal doesn't have, with diffmaglim <= 0, or neither detection nor limit, and those that their
+    survey has withdrawn.
     Magnitudes become fluxes in float32, as Kowalski always did: SkyPortal recognises the points it has by equal flux.
     """
-    parts = [_ordinary([candidate, *prv_candidates], survey), _forced(fp_hists, survey)]
+    ordinary, forced = (
+        _valid([candidate, *prv_candidates]),
+        [each for each in _valid(fp_hists) if survey.forced_ok(each)],
+    )
+    if survey.flux is not None:
+        parts = [_fluxes(ordinary, survey, survey.flux, None), _fluxes(forced, survey, survey.flux, FORCED_ORIGIN)]
+    else:
+        parts = [_ordinary(ordinary, survey), _forced(forced, survey)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _valid(points: Sequence[Point]) -> list[Point]:
+    return [point for point in points if point.get("withdrawn_jd") is None]
+
+
+def _fluxes(points: Sequence[Point], survey: Survey, fields: Flux, origin: str | None) -> Columns:
+    """Points as they are, but for forced ones below `FORCED_SNR`, which are upper limits."""
+    flux, error = _numbers(points, fields.flux), _numbers(points, fields.error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        significant = (np.abs(flux / error) > FORCED_SNR) | (origin is None)
+    columns = _common(points, survey) | {
+        "flux": np.where(significant, flux, np.nan),
+        "fluxerr": error,
+        "zp": np.full(len(points), fields.zero_point),
+        "origin": np.full(len(points), origin, object),
+    }
+    return _tidy(columns, np.isfinite(flux) & np.isfinite(error), ("mjd", "filter", "flux"), {})
 
 
 def _ordinary(points: Sequence[Point], survey: Survey) -> Columns:
@@ -64,7 +90,6 @@ def _ordinary(points: Sequence[Point], survey: Survey) -> Columns:
 
 
 def _forced(points: Sequence[Point], survey: Survey) -> Columns:
-    points = [point for point in points if survey.forced_ok(point)]
     limit, zero_point = _numbers(points, "diffmaglim"), _numbers(points, "magzpsci")
     flux, error = _numbers(points, "forcediffimflux"), _numbers(points, "forcediffimfluxunc")
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -87,7 +87,7 @@ def _of_histories(aux: Mapping[str, Any], survey: Survey) -> Iterator[Point]:
     for history in survey.histories:
         for stored in aux.get(history.field) or ():
             said = {key: value for key, value in stored.items() if key not in (*PROVENANCE, "jd")}
-            kind = "forced" if history.brightest_wins else ("limit" if stored.get("magpsf") is None else "detection")
+            kind = "forced" if history.forced else ("limit" if stored.get("magpsf") is None else "detection")
             yield _point(kind, stored["jd"], said, survey)
 
 
