@@ -4,10 +4,14 @@ from typing import Any
 
 
 class KowalskiError(Exception):
-    """Root of all errors raised on purpose; its text says what is wrong and what to do."""
+    """Root of all errors raised on purpose; its text says what is wrong and what to do.
+
+    ``wait_s``: seconds for which a retry would be in vain, where that is known.
+    """
 
     retriable = False
     http_status = 500
+    wait_s: float | None = None
 
 
 class ConfigError(KowalskiError):
@@ -76,15 +80,27 @@ class StreamError(KowalskiError):
 
 
 class SkyPortalError(KowalskiError):
-    """SkyPortal answered with an error, or not at all (``status`` is then None)."""
+    """SkyPortal answered with an error, or not at all (``status`` is then None).
 
-    def __init__(self, message: str, status: int | None = None, retriable: bool = False):
+    ``sent``: whether the request may have reached it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        retriable: bool = False,
+        sent: bool = True,
+        wait_s: float | None = None,
+    ):
         super().__init__(message)
         self.status = status
         self.retriable = retriable
+        self.sent = sent
+        self.wait_s = wait_s
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.status, self.retriable)
+        return type(self), (str(self), self.status, self.retriable, self.sent, self.wait_s)
 
 
 class LocalError(KowalskiError):

@@ -66,7 +66,7 @@ def test_every_setting_is_explained() -> None:
     assert [name for name in names if not any(re.fullmatch(pattern, name) for pattern in elsewhere)] == []
 
 
-@pytest.mark.parametrize("block", blocks("yaml"))
+@pytest.mark.parametrize("block", [block for block in blocks("yaml") if block.startswith("kowalski:")])
 def test_settings_shown_in_the_readme_are_valid(block: str) -> None:
     shown = yaml.safe_load(block)
     assert list(shown) == ["kowalski"]
@@ -86,6 +86,17 @@ def test_every_command_stands_in_the_table(command_line: ModuleType) -> None:
     assert [name for name in rows if name in command_line.COMMANDS] == list(command_line.COMMANDS)
 
 
+def names_of(parser: argparse.ArgumentParser) -> Iterator[list[str]]:
+    """The names of each of a command's options and arguments, those of its actions included."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from ([name] for name in action.choices)
+            for further in action.choices.values():
+                yield from names_of(further)
+        elif action.help != argparse.SUPPRESS and action.dest != "help":
+            yield list(action.option_strings) or [str(action.metavar or action.dest.upper())]
+
+
 def test_every_option_stands_in_its_commands_row(command_line: ModuleType) -> None:
     for name, command in command_line.COMMANDS.items():
         if command.passes_through:
@@ -93,9 +104,8 @@ def test_every_option_stands_in_its_commands_row(command_line: ModuleType) -> No
         row = next(line for line in README.splitlines() if re.match(rf"\| `{name}[ `]", line))
         parser = argparse.ArgumentParser(add_help=False)
         importlib.import_module(command.module).add_arguments(parser)
-        shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
-        names = [action.option_strings or [action.dest.upper()] for action in shown]
-        assert [each for each in names if not any(re.search(rf"[\[ ]{re.escape(one)}\b", row) for one in each)] == []
+        names = names_of(parser)
+        assert [each for each in names if not any(re.search(rf"[\[ |]{re.escape(one)}\b", row) for one in each)] == []
 
 
 @pytest.mark.parametrize("tool", sorted((ROOT / "tools").glob("*.py")), ids=lambda path: path.name)

@@ -29,6 +29,7 @@ FRESH = {
     "lane": SKYPORTAL,
     "state": "pending",
     "attempts": 0,
+    "stalled": 0,  # attempts in a row that got nothing done
     "next_attempt_at": AT_ONCE,
     "error": None,
     "delivered_at": None,
@@ -191,9 +192,10 @@ class Outbox:
         self._attempted(ids, {"$set": {"state": "failed", "error": dict(error)}})
 
     @translated("outbox: postpone")
-    def postpone(self, ids: Iterable[str], error: Mapping[str, Any], next_attempt_at: datetime) -> None:
-        """Keep these entries for another attempt, not before the time given."""
-        self._attempted(ids, {"$set": {"error": dict(error), "next_attempt_at": next_attempt_at}})
+    def postpone(self, ids: Iterable[str], error: Mapping[str, Any], next_attempt_at: datetime, stalled: int = 1) -> None:
+        """Keep these entries for another attempt, not before the time given, after so many in a row that got nothing done."""
+        changes = {"error": dict(error), "next_attempt_at": next_attempt_at, "stalled": stalled}
+        self._attempted(ids, {"$set": changes})
 
     def _attempted(self, ids: Iterable[str], changes: Mapping[str, Any]) -> None:
         self._entries.update_many({"_id": {"$in": list(ids)}, **PENDING}, {**changes, "$inc": {"attempts": 1}})

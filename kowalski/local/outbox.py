@@ -5,9 +5,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from kowalski.config import load_config
 from kowalski.database.client import connect
 from kowalski.database.outbox import STATES, Entry, Outbox
-from kowalski.local.system import LocalSystem
 
 #: entries that are listed
 SHOWN = 50
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the numbers, and what is asked for."""
-    database = connect(LocalSystem.live().config.database)
+    database = connect(load_config().database)
     try:
         outbox = Outbox(database)
         retried = None if arguments.retry is None else outbox.retry(arguments.retry or None)

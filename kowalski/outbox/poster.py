@@ -173,6 +173,7 @@ class Poster:
 
     def _send(self, entries: list[Entry]) -> bool:
         """Send one alert; False when it has to be tried again."""
+        before = _steps_done(entries)
         try:
             if not self._destination.send(entries, self._may_continue):
                 return False
@@ -182,7 +183,8 @@ class Poster:
             if not error.retriable:
                 self._fail(entries, error)
                 return True
-            self._postpone(entries, error)
+            stalled = entries[0].get("stalled", 0) + 1 if _steps_done(entries) == before else 0
+            self._postpone(entries, error, stalled)
             return False
         except Exception as bug:  # of one alert: it must not keep the others waiting, nor be lost
             log.exception("%s: closed as failed", entries[0]["_id"])
@@ -193,12 +195,12 @@ class Poster:
     def _fail(self, entries: list[Entry], error: Exception) -> None:
         self._outbox.fail([entry["_id"] for entry in entries], _description(error))
 
-    def _postpone(self, entries: list[Entry], error: KowalskiError) -> None:
+    def _postpone(self, entries: list[Entry], error: KowalskiError, stalled: int) -> None:
         longest = LONGEST_DELAY_OF_OUTAGE if self._destination.ailing() else self._settings.max_backoff
-        delay = delay_s(entries[0]["attempts"], longest)
+        delay = error.wait_s or delay_s(stalled, longest)
         log.warning("%s: again in %.1f s: %s", entries[0]["_id"], delay, error)
         due = datetime.now(UTC) + timedelta(seconds=delay)
-        self._outbox.postpone([entry["_id"] for entry in entries], _description(error), due)
+        self._outbox.postpone([entry["_id"] for entry in entries], _description(error), due, stalled)
 
     # Beside the posting
 
@@ -243,9 +245,13 @@ def by_alert(entries: list[Entry]) -> Iterator[list[Entry]]:
         yield list(group)
 
 
-def delay_s(attempts: int, longest: float) -> float:
-    """Seconds until the next attempt: doubled each time up to the longest, and spread so that not all come at once."""
-    return min(FIRST_DELAY * 2.0 ** min(attempts, 30), longest) * random.uniform(0.5, 1.0)
+def _steps_done(entries: list[Entry]) -> int:
+    return sum(len(entry["done"]) for entry in entries)
+
+
+def delay_s(stalled: int, longest: float) -> float:
+    """Seconds until the next attempt: doubled after each that got nothing done, and spread so that not all come at once."""
+    return min(FIRST_DELAY * 2.0 ** min(stalled, 30), longest) * random.uniform(0.5, 1.0)
 
 
 def _description(error: Exception) -> dict[str, object]:

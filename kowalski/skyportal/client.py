@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from kowalski.alerts.survey import Survey
 from kowalski.errors import SkyPortalError
@@ -213,9 +214,9 @@ class SkyPortal:
         SkyPortalError : any other answer than success, or none; retriable unless the message itself was refused
         """
         if not self.has_token:
-            raise SkyPortalError("skyportal.token is not set: SkyPortal's pages make one", 401, retriable=True)
+            raise SkyPortalError("skyportal.token is not set: SkyPortal's pages make one", 401, True, sent=False)
         if (pause := self.health.pause_s()) > 0:
-            raise SkyPortalError(f"SkyPortal is left alone for {pause:.1f} s more", 503, retriable=True)
+            raise SkyPortalError(f"SkyPortal is left alone for {pause:.1f} s more", 503, True, False, pause)
         self._throttle.wait()
         try:
             answer = self._session().request(
@@ -231,7 +232,7 @@ class SkyPortal:
             raise SkyPortalError(f"{method} {path}: no valid JSON: {error}", None, retriable=False) from error
         except requests.RequestException as error:
             self.health.failed()
-            raise SkyPortalError(f"{method} {path}: {error}", None, retriable=True) from error
+            raise SkyPortalError(f"{method} {path}: {error}", None, True, sent=not _never_connected(error)) from error
         if absent and answer.status_code in absent:
             self.health.worked()
             return None
@@ -258,6 +259,12 @@ class SkyPortal:
             session = self._local.session = requests.Session()
             session.trust_env = False  # a .netrc would replace the token's header; and looking for it costs 1 ms a call
         return session
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    """Whether there was no connection on which a request could have been sent."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
 
 
 def _not_there(what: str) -> SkyPortalError:

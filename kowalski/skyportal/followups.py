@@ -31,9 +31,6 @@ CHOSEN = "Mix 'n Match"
 UNANSWERED = (None, 502, 503, 504)
 #: after which it is not any more
 SETTLES = timedelta(seconds=120)
-#: mark of an entry whose request may have been sent
-SENDING = "sending"
-
 Request = Mapping[str, Any]
 
 
@@ -83,7 +80,7 @@ class FollowUps:
         """Close an entry: sent, changed, not needed, or too late."""
         request, object_id, now = entry["request"], entry["objectId"], datetime.now(UTC)
         if "sent" not in entry["done"]:
-            late, tried = now > _latest(entry), SENDING in entry["done"]
+            late, tried = now > _latest(entry), entry.get("sending_at") is not None
             there = [] if late and not tried else self._client.follow_up_requests(object_id)
             equal = [one for one in there if _counts(one, tried, now) and is_equivalent(request, one)]
             if late and not equal:
@@ -93,7 +90,9 @@ class FollowUps:
                 outcome = {"did": "requested", "id": equal[0]["id"], "comment": True}
             else:
                 outcome = self._update(request, equal) if equal else self._trigger(entry, now)
-            self._mark(entry, "sent", outcome=outcome)
+            self._note(entry, outcome=outcome)
+            self._outbox.step_done([entry["_id"]], "sent", durable=True)
+            entry["done"].append("sent")
         if request["comment"] and entry["outcome"]["comment"]:
             groups = list(dict.fromkeys([entry["group_id"], *request["data"]["target_group_ids"]]))
             self._client.post_comment(object_id, messages.comment_message(request["comment"], groups))
@@ -101,16 +100,17 @@ class FollowUps:
 
     def _trigger(self, entry: Entry, now: datetime) -> dict[str, Any]:
         before = entry.get("sending_at")
-        if before is not None and now - before < SETTLES:
-            raise SkyPortalError(
-                f"an attempt at {before:%H:%M:%S} got no answer and may still come through", None, True
-            )
-        self._mark(entry, SENDING, sending_at=now)
+        if before is not None and not entry.get("answered") and (left := before + SETTLES - now) > timedelta(0):
+            text = f"an attempt at {before:%H:%M:%S} got no answer and may still come through"
+            raise SkyPortalError(text, None, True, wait_s=left.total_seconds())
+        self._note(entry, sending_at=now, answered=False)
         try:
             answer = self._client.post_follow_up(messages.follow_up_message(entry["request"], now))
         except SkyPortalError as error:
-            if error.status not in UNANSWERED:
-                self._outbox.note([entry["_id"]], sending_at=None)
+            if not error.sent:
+                self._note(entry, sending_at=before)
+            elif error.status not in UNANSWERED:
+                self._note(entry, answered=True)
             raise
         if answer.get("ignored"):
             return {"did": "ignored", "message": answer.get("message"), "comment": False}
@@ -130,11 +130,9 @@ class FollowUps:
         self._client.put_follow_up(waiting["id"], change)
         return {"did": "updated", "id": waiting["id"], "comment": False}
 
-    def _mark(self, entry: Entry, step: str, **fields: Any) -> None:
-        if fields:
-            self._outbox.note([entry["_id"]], **fields)
-        self._outbox.step_done([entry["_id"]], step, durable=True)
-        entry["done"].append(step)
+    def _note(self, entry: Entry, **fields: Any) -> None:
+        """Keep what is known of an entry, durably."""
+        self._outbox.note([entry["_id"]], **fields)
         entry.update(fields)
 
 

@@ -80,7 +80,7 @@ class Chain:
         """Outbox entries still to be sent."""
         return int(self.database.outbox.count_documents({"state": "pending"}))
 
-    def committed(self) -> int:
+    def committed(self, partitions: int = 2) -> int:
         """Messages of tonight's topic that Kafka will not give again."""
         from confluent_kafka import Consumer, TopicPartition
 
@@ -89,8 +89,8 @@ class Chain:
             {"bootstrap.servers": kafka.bootstrap_servers, "group.id": f"{kafka.group}_{self.survey.name.lower()}"}
         )
         try:
-            partitions = [TopicPartition(self.topic, number) for number in range(2)]
-            return sum(max(each.offset, 0) for each in consumer.committed(partitions, timeout=10))
+            wanted = [TopicPartition(self.topic, number) for number in range(partitions)]
+            return sum(max(each.offset, 0) for each in consumer.committed(wanted, timeout=10))
         finally:
             consumer.close()
 
@@ -98,6 +98,13 @@ class Chain:
         """What the stand-in for SkyPortal got."""
         answer: dict[str, Any] = requests.get(f"{self.system.config.skyportal.url}/_received", timeout=10).json()
         return answer
+
+    def received_of(self, object_id: str) -> dict[str, Any]:
+        """What it knows of one object, of which it has got something."""
+        answer = requests.get(f"{self.system.config.skyportal.url}/_received/{object_id}", timeout=10)
+        assert answer.ok, f"{object_id} was never posted"
+        known: dict[str, Any] = answer.json()
+        return known
 
     def posted(self, object_ids: Iterable[str]) -> list[tuple[int, int]]:
         """(candid, filter_id) of every candidate that it got of some objects."""

@@ -16,8 +16,7 @@ from kowalski.settings import Database
 @pytest.fixture
 def say(mongo_settings: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """A function that runs the command and gives what it prints."""
-    live = SimpleNamespace(config=SimpleNamespace(database=mongo_settings))
-    monkeypatch.setattr(command.LocalSystem, "live", lambda: live)
+    monkeypatch.setattr(command, "load_config", lambda: SimpleNamespace(database=mongo_settings))
 
     def run(*words: str) -> str:
         parser = argparse.ArgumentParser()

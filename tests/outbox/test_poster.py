@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from outbox_harness import GROUP, Night, Receiver, until
@@ -12,9 +13,10 @@ from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase
 from kowalski.database.leases import Lease
 from kowalski.database.objects import Objects
-from kowalski.database.outbox import Entry
+from kowalski.database.outbox import Entry, Outbox
 from kowalski.database.processes import Processes
 from kowalski.database.skyportal_objects import SkyPortalObjects
+from kowalski.errors import SkyPortalError
 from kowalski.outbox.poster import PROGRAM, Poster, delay_s
 from kowalski.skyportal import messages
 from kowalski.skyportal.client import SkyPortal
@@ -194,6 +196,31 @@ def test_what_others_sent_to_skyportal_becomes_known(night: Night, receiver: Rec
     objects = SkyPortalObjects(night.database)
     until(lambda: len(objects.known(["other0", "other1", "other2"])) == 3)
     until(objects.refreshed_until)
+
+
+def test_only_attempts_that_get_nothing_done_make_the_delays_longer(
+    night: Night, receiver: Receiver, make_poster: MakePoster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.start()
+    alert = night.longest[0]
+    night.outbox.add(night.candidates(alert, [1]))
+    stalled: list[int] = []
+    postpone = Outbox.postpone
+
+    def noting(outbox: Outbox, ids: list[str], error: Any, due: datetime, number: int) -> None:
+        stalled.append(number)
+        postpone(outbox, ids, error, due, number)
+
+    def fails(*_: Any) -> None:
+        raise SkyPortalError("500", 500, retriable=True)
+
+    monkeypatch.setattr(Outbox, "postpone", noting)
+    with monkeypatch.context() as patch:
+        patch.setattr(SkyPortal, "put_photometry", fails)
+        make_poster()
+        until(lambda: len(stalled) >= 3)
+    until(lambda: drained(night))
+    assert stalled[:3] == [0, 1, 2], "candidate and annotation were posted before the first failure"
 
 
 def test_delays_grow_up_to_a_limit() -> None:

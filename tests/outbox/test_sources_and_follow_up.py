@@ -349,6 +349,24 @@ def test_what_got_no_answer_is_not_sent_again_while_it_may_come_through(
     assert len(follow_up_of(receiver, alert)) == 1
 
 
+def test_what_never_left_is_sent_as_soon_as_it_can_be(
+    delivery: Delivery, client: SkyPortal, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that found nobody is not one that may come through; one of another group is not taken for ours."""
+    alert = night.longest[0]
+
+    def finds_nobody(message: Any) -> None:
+        raise SkyPortalError("connection refused", None, retriable=True, sent=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "post_follow_up", finds_nobody)
+        with pytest.raises(SkyPortalError, match="refused"):
+            asked(delivery, night, alert)
+    assert night.database["outbox"].find_one({"kind": "followup"})["sending_at"] is None
+    send_pending(delivery, night, alert)
+    assert len(follow_up_of(receiver, alert)) == 1
+
+
 def test_what_is_too_late_expires_and_is_shown(delivery: Delivery, night: Night, receiver: Receiver) -> None:
     alert = night.longest[0]
     entries = night.candidates(alert, [1], autosave=SAVE, auto_followup=request(alert, validity_days=2))

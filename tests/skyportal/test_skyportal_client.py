@@ -143,6 +143,7 @@ def test_no_answer_can_be_tried_again(server: Server, client: SkyPortal) -> None
     late = error_of(lambda: client.post_thumbnail({}))
     nobody = error_of(lambda: connect(free_ports(1)[0]).post_thumbnail({}))
     assert [(one.status, one.retriable) for one in (late, nobody)] == [(None, True)] * 2
+    assert [one.sent for one in (late, nobody)] == [True, False], "whether the request may have arrived"
 
 
 def test_photometry_may_take_longer(server: Server) -> None:
