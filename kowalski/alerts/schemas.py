@@ -31,8 +31,8 @@ log = get_logger(__name__)
 SCHEMAS = ROOT / "data" / "schemas"
 #: s that the registry is given for a whole answer
 PATIENCE = 5.0
-#: s until a registry that failed, or a number that was nowhere to be found, is asked for again
-REST = 30.0
+#: s until a registry that failed is asked again, and one that works for a number that it didn't have; the folder is looked at each time
+REST, REST_OF_UNKNOWN = 30.0, 5.0
 #: bytes of an answer; a schema with its parts has some 100 kB
 MAX_ANSWER = 8 << 20
 
@@ -55,7 +55,8 @@ class SchemaStore:
         self.registry = source.registry.rstrip("/") if source.registry else None
         self._file_of = file_of
         self._known: dict[int, Any] = {}
-        self._missed: dict[int, tuple[float, PacketError]] = {}
+        self._said: set[int] = set()
+        self._absent: dict[int, float] = {}
         self._down: tuple[float, str] = (0.0, "")
         self._lock = threading.Lock()
 
@@ -72,61 +73,57 @@ class SchemaStore:
             return schema
         with self._lock:  # of several threads that need it one asks
             if number not in self._known:
-                self._known[number] = self._found(number)
+                try:
+                    self._known[number] = self._look_for(number)
+                except PacketError as error:
+                    self._say_once(number, error)
+                    raise
             return self._known[number]
 
     def path(self, number: int) -> Path:
         """The file of a schema; parts that it names lie beside it."""
         return self.folder / self._file_of(number)
 
-    def _found(self, number: int) -> Any:
-        until, missed = self._missed.get(number, (0.0, None))
-        if missed is not None and time.monotonic() < until:
-            raise PacketError(missed.reason, missed.detail)
-        try:
-            return self._look_for(number)
-        except PacketError as error:
-            log.error("schema %d: %s; messages with it go to quarantine", number, error)
-            self._missed[number] = (time.monotonic() + REST, error)
-            raise
-
     def _look_for(self, number: int) -> Any:
-        problem = ""
         try:
             if (text := self._registered(number)) is not None:
                 schema = parsed(text)
                 self._keep(number, text)
                 return schema
+            reason, problem = "unknown_schema", "the registry has none" if self.registry else "no registry is set"
         except RegistryDown as error:
-            problem = str(error)
+            reason, problem = "schema_unreachable", str(error)
         path = self.path(number)
         if path.is_file():
-            return parsed(json.dumps(read_schema(path)))
-        if problem:
-            raise PacketError("schema_unreachable", f"schema {number}: {problem}, and {self._shown(path)} is not there")
-        asked = "the registry has none, and " if self.registry else "no registry is set, and "
-        raise PacketError("unknown_schema", f"schema {number}: {asked}{self._shown(path)} is not there")
+            return read_schema(path)
+        raise PacketError(
+            reason, f"schema {number}: {problem}, and {path.relative_to(self.folder)} is not in its folder"
+        )
 
-    def _shown(self, path: Path) -> str:
-        return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    def _say_once(self, number: int, error: PacketError) -> None:
+        if number not in self._said:
+            self._said.add(number)
+            log.error("%s; messages that name it go to quarantine, until it is there", error)
 
     # the registry
 
     def _registered(self, number: int) -> str | None:
         """The registry's schema; None: it has none, or there is no registry."""
-        if self.registry is None:
+        if self.registry is None or time.monotonic() < self._absent.get(number, 0.0):
             return None
         until, problem = self._down
-        if time.monotonic() >= until:
-            try:
-                return self._ask(f"{self.registry}/schemas/ids/{number}")
-            except requests.RequestException as error:
-                problem = f"the registry can't be reached ({type(error).__name__})"
-            except RegistryDown as error:
-                problem = str(error)
-            self._down = (time.monotonic() + REST, problem)
-            log.warning("%s: schemas come from %s for %.0f s", problem, self.folder, REST)
-        raise RegistryDown(problem)
+        if time.monotonic() < until:
+            raise RegistryDown(problem)
+        try:
+            text = self._ask(f"{self.registry}/schemas/ids/{number}")
+        except (requests.RequestException, RegistryDown) as error:
+            reason = str(error) if isinstance(error, RegistryDown) else f"can't be reached ({type(error).__name__})"
+            self._down = (time.monotonic() + REST, f"the registry {reason}")
+            log.warning("%s: for %.0f s schemas come from %s", self._down[1], REST, self.folder)
+            raise RegistryDown(self._down[1]) from None
+        if text is None:
+            self._absent[number] = time.monotonic() + REST_OF_UNKNOWN
+        return text
 
     def _ask(self, url: str) -> str | None:
         deadline = time.monotonic() + PATIENCE
@@ -135,18 +132,18 @@ class SchemaStore:
             if answer.status_code == 404:
                 return None
             if answer.status_code != 200:
-                raise RegistryDown(f"the registry answers {answer.status_code}")
+                raise RegistryDown(f"answers {answer.status_code}")
             content = b""
             for chunk in answer.iter_content(1 << 16):
                 content += chunk
                 if time.monotonic() > deadline or len(content) > MAX_ANSWER:
-                    raise RegistryDown("the registry's answer does not end")
+                    raise RegistryDown("doesn't come to an end")
         try:
             text = json.loads(content)["schema"]
         except (ValueError, KeyError, TypeError):
-            raise RegistryDown("the registry's answer holds no schema") from None
+            raise RegistryDown("answers without a schema") from None
         if not isinstance(text, str):
-            raise RegistryDown("the registry's answer holds no schema")
+            raise RegistryDown("answers without a schema")
         return text
 
     def _keep(self, number: int, text: str) -> None:
@@ -187,12 +184,18 @@ def own_schema(survey: Survey, schemas: Schemas) -> Any | None:
 
 
 def read_schema(path: Path) -> Any:
-    """The schema in a file as one document, with the types that it names from files beside it, called by their full names.
+    """The parsed schema in a file, with the types that it names from files beside it, called by their full names.
 
     Raises
     ------
     PacketError : ``schema``
     """
+    try:
+        return parsed(path.read_bytes())
+    except OSError as error:
+        raise PacketError("schema", f"{path.name}: {error.strerror}") from None
+    except PacketError as error:
+        problem = error  # unless its parts are elsewhere
     try:
         schema = load_schema(str(path))
     except (
@@ -205,8 +208,7 @@ def read_schema(path: Path) -> Any:
         SchemaRepositoryError,
         SchemaParseException,
         UnknownType,
-    ) as error:
-        raise PacketError("schema", f"{path.name}: {type(error).__name__}: {error}") from None
-    if isinstance(schema, dict):
-        return {key: value for key, value in schema.items() if not key.startswith("__")}
-    return schema
+    ):
+        raise problem from None
+    document = {key: value for key, value in schema.items() if not key.startswith("__")}  # fastavro's notes on it
+    return parsed(json.dumps(document))

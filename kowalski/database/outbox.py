@@ -192,7 +192,9 @@ class Outbox:
         self._attempted(ids, {"$set": {"state": "failed", "error": dict(error)}})
 
     @translated("outbox: postpone")
-    def postpone(self, ids: Iterable[str], error: Mapping[str, Any], next_attempt_at: datetime, stalled: int = 1) -> None:
+    def postpone(
+        self, ids: Iterable[str], error: Mapping[str, Any], next_attempt_at: datetime, stalled: int = 1
+    ) -> None:
         """Keep these entries for another attempt, not before the time given, after so many in a row that got nothing done."""
         changes = {"error": dict(error), "next_attempt_at": next_attempt_at, "stalled": stalled}
         self._attempted(ids, {"$set": changes})
