@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ SCHEMAS = ROOT / "data" / "schemas"
 PATIENCE = 5.0
 #: s until a registry that failed is asked again, and one that works for a number that it didn't have; the folder is looked at each time
 REST, REST_OF_UNKNOWN = 30.0, 5.0
+#: numbers without a schema that are remembered, so that garbage for numbers fills nothing
+MAX_REMEMBERED = 1000
 #: bytes of an answer; a schema with its parts has some 100 kB
 MAX_ANSWER = 8 << 20
 
@@ -101,7 +104,7 @@ class SchemaStore:
         )
 
     def _say_once(self, number: int, error: PacketError) -> None:
-        if number not in self._said:
+        if number not in self._said and len(self._said) < MAX_REMEMBERED:
             self._said.add(number)
             log.error("%s; messages that name it go to quarantine, until it is there", error)
 
@@ -122,6 +125,8 @@ class SchemaStore:
             log.warning("%s: for %.0f s schemas come from %s", self._down[1], REST, self.folder)
             raise RegistryDown(self._down[1]) from None
         if text is None:
+            if len(self._absent) >= MAX_REMEMBERED:
+                self._absent.clear()
             self._absent[number] = time.monotonic() + REST_OF_UNKNOWN
         return text
 
@@ -191,13 +196,9 @@ def read_schema(path: Path) -> Any:
     PacketError : ``schema``
     """
     try:
-        return parsed(path.read_bytes())
-    except OSError as error:
-        raise PacketError("schema", f"{path.name}: {error.strerror}") from None
-    except PacketError as error:
-        problem = error  # unless its parts are elsewhere
-    try:
-        schema = load_schema(str(path))
+        with suppress(PacketError):  # it may have parts in other files
+            return parsed(path.read_bytes())
+        schema: Any = load_schema(str(path))
     except (
         OSError,
         KeyError,
@@ -208,7 +209,7 @@ def read_schema(path: Path) -> Any:
         SchemaRepositoryError,
         SchemaParseException,
         UnknownType,
-    ):
-        raise problem from None
+    ) as error:
+        raise PacketError("schema", f"{path.name}: {type(error).__name__}: {error}") from None
     document = {key: value for key, value in schema.items() if not key.startswith("__")}  # fastavro's notes on it
     return parsed(json.dumps(document))
