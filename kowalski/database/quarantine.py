@@ -34,7 +34,7 @@ class Quarantine:
             ensure_indexes(self.collection, INDEXES)
 
     def add(self, survey: str, refusals: list[Refusal]) -> None:
-        """Keep refused packets durably, each once, with the last reason; large ones in GridFS. What was being tried again no longer is."""
+        """Keep refused packets durably, each once, large ones in GridFS; one refused at another attempt stays, with the new reason."""
         for refusal in refusals:
             packet = refusal.packet
             key = f"{packet.topic}:{packet.partition}:{packet.offset}"
@@ -53,8 +53,11 @@ class Quarantine:
                 else:
                     document["data"] = packet.data
                 said = {"reason": refusal.reason, "detail": refusal.detail[:10_000]}
-                change = {"$setOnInsert": document, "$set": said, "$unset": {"replay": ""}}
-                self.collection.update_one({"_id": key}, change, upsert=True)
+                if self.collection.update_one(
+                    {"_id": key}, {"$setOnInsert": document | said}, upsert=True
+                ).matched_count:
+                    again = {"_id": key, "replay": {"$exists": True}}
+                    self.collection.update_one(again, {"$set": said, "$unset": {"replay": ""}})
 
     def _store(self, key: str, data: bytes) -> str:
         if not self.files.exists(key):
