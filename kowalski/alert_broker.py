@@ -253,6 +253,7 @@ class AlertConsumer:
                 stored=report.stored,
                 known=report.known,
                 posted=report.posted,
+                withdrawn=report.withdrawn,
                 quarantined=dict(report.quarantined),
                 passed={str(key): number for key, number in report.passed.items()},
                 filter_failures={str(key): number for key, number in report.filter_failures.items()},

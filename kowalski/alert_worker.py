@@ -42,6 +42,7 @@ from kowalski.log import get_logger
 from kowalski.ml.registry import load_models
 from kowalski.outbox.entries import entries_of
 from kowalski.outbox.results import result_entries
+from kowalski.outbox.withdrawals import withdraw, withdrawn_by
 from kowalski.settings import Config
 
 log = get_logger(__name__)
@@ -61,13 +62,14 @@ class BatchReport:
     passed: Counter[int] = field(default_factory=Counter)
     filter_failures: Counter[int] = field(default_factory=Counter)
     posted: int = 0
+    withdrawn: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     model_problems: dict[str, str] = field(default_factory=dict)
     drift: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "BatchReport") -> None:
         """Take another batch's counts in."""
-        for name in ("received", "stored", "known", "posted"):
+        for name in ("received", "stored", "known", "posted", "withdrawn"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("quarantined", "passed", "filter_failures", "drift"):
             getattr(self, name).update(getattr(other, name))
@@ -139,7 +141,11 @@ class AlertWorker:
             objects = self._merge(batch, report)
         with _timed(report, "insert"):
             report.stored = self.alerts.insert([alert.document for alert in fresh])
-        batch = [*fresh, *undone.values()]
+        moments = withdrawn_by(batch, self.survey)
+        if moments:
+            with _timed(report, "outbox"):
+                report.withdrawn = withdraw(moments, self.alerts, self.outbox, posting)
+        batch = [alert for alert in (*fresh, *undone.values()) if alert.candid not in moments]
         if not batch:
             return report
         self._filter(batch, objects, report, posting)

@@ -1,7 +1,9 @@
 """The alerts of one survey: each candid once, for good."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from kowalski.alerts.survey import Survey
@@ -76,6 +78,27 @@ class Alerts:
         """The stored alert of that candid."""
         with translated("read an alert"):
             return self.collection.find_one({"candid": candid})
+
+    def not_told_withdrawn(self, candids: list[int]) -> list[int]:
+        """Those of some withdrawn alerts that are stored and of whose withdrawal nobody was told yet."""
+        with translated("read withdrawn alerts"):
+            chosen = {"candid": {"$in": candids}, "withdrawal_told": {"$ne": True}}
+            return [document["candid"] for document in self.collection.find(chosen, {"candid": 1})]
+
+    def mark_withdrawn(self, moments: Mapping[int, float]) -> None:
+        """Note in stored alerts the jd at which their survey withdrew them."""
+        with translated("mark withdrawn alerts"):
+            self.collection.bulk_write(
+                [
+                    UpdateOne({"candid": candid}, {"$set": {"candidate.withdrawn_jd": jd}})
+                    for candid, jd in moments.items()
+                ]
+            )
+
+    def told_withdrawn(self, candids: list[int]) -> None:
+        """Note that the outbox has what is to be told of these withdrawals."""
+        with translated("mark withdrawn alerts"):
+            self.collection.update_many({"candid": {"$in": candids}}, {"$set": {"withdrawal_told": True}})
 
     def estimated_count(self) -> int:
         """How many alerts are stored, from the collection's metadata."""

@@ -2,7 +2,8 @@
 
 One message per alert goes to ``<SURVEY>_alerts_results``, one per filter to ``kowalski.<survey>.filter.<filter_id>``. Each is an Avro
 object container file of one record, as the packets of the surveys are, so that it carries its schema. Delivery is at least once: a
-message that comes again has the same candid and filters.
+message that comes again has the same candid and filters. Of an alert that its survey withdraws the same is said again, with
+``withdrawn_jd``.
 """
 
 import io
@@ -51,6 +52,12 @@ SCHEMA = fastavro.parse_schema(
             {"name": "sigmapsf", "type": ["null", "double"], "doc": "mag"},
             {"name": "isdiffpos", "type": ["null", "boolean"]},
             {"name": "classifications", "type": {"type": "map", "values": "double"}},
+            {
+                "name": "withdrawn_jd",
+                "type": ["null", "double"],
+                "doc": "d, when the survey withdrew the alert",
+                "default": None,
+            },
             {"name": "filters", "type": {"type": "array", "items": FILTER}},
         ],
     }
@@ -96,9 +103,16 @@ def result_entries(survey: Survey, alerts: Iterable[Alert], passes: list[Pass], 
 def messages_of(entries: Iterable[Entry]) -> Iterator[Message]:
     """The messages that tell of some entries, which are sorted by alert."""
     for (survey, candid), group in groupby(entries, key=lambda entry: (entry["survey"], entry["candid"])):
-        together = list(group)
+        of_alert = list(group)
+        for kind in ("result", "withdrawal"):
+            yield from _messages([entry for entry in of_alert if entry["kind"] == kind], survey, candid)
+
+
+def _messages(together: list[Entry], survey: str, candid: int) -> Iterator[Message]:
+    if together:
         key, ids = together[0]["objectId"], tuple(entry["_id"] for entry in together)
         record = {**together[0]["alert"], "survey": survey, "candid": candid, "objectId": key, "jd": together[0]["jd"]}
+        record["withdrawn_jd"] = together[0].get("withdrawn_jd")
         filters = [{**entry["passed"], "passed_at": entry["passed_at"]} for entry in together]
         yield Message(f"{survey}_alerts_results", key, _encoded(record, filters), ids)
         for entry, passed in zip(together, filters, strict=True):

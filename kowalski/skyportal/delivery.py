@@ -131,6 +131,10 @@ class Delivery:
             gone = PacketError("missing", "the alert is not stored any more")
             self._outbox.fail(_ids(entries), refusal("read", gone))
             return True
+        if alert["candidate"].get("withdrawn_jd") is not None:
+            entries = self._withdrawn(entries)
+            if not entries:
+                return True
         dialogue = Dialogue(entries, survey, alert, resumed=any(one["done"] or one["attempts"] for one in entries))
         self._look_up(dialogue)
         light_curve: list[Step] = [self._photometry, *(partial(self._thumbnail, role=role) for role in THUMBNAILS)]
@@ -141,6 +145,23 @@ class Delivery:
             step(dialogue)
         self._close(dialogue)
         return True
+
+    def _withdrawn(self, entries: list[Entry]) -> list[Entry]:
+        """Tell those who got a candidate that its survey has withdrawn it, and send it to nobody else; what is left to be sent."""
+        withdrawn = SkyPortalError("the survey has withdrawn the alert")
+        self._outbox.expire(_ids(_of_kind(entries, "candidate")), refusal("candidate", withdrawn))
+        telling = _of_kind(entries, "withdrawal")
+        posted = self._outbox.with_step((entry["of"] for entry in telling), "candidate")
+        if groups := sorted({entry["group_id"] for entry in telling if entry["of"] in posted}):
+            message = messages.comment_message(messages.withdrawal_text(telling[0]), groups)
+            try:
+                self._client.post_comment(telling[0]["objectId"], message)
+            except SkyPortalError as error:
+                _raise_if_retriable(error)
+                for key in _ids(telling):
+                    self._outbox.fail([key], refusal("comment", error))
+        self._outbox.deliver(_ids(telling))
+        return _of_kind(entries, "photometry")
 
     def _look_up(self, dialogue: Dialogue) -> None:
         """Decide once whether the object is new to SkyPortal: later our own messages would give the wrong answer."""
@@ -353,6 +374,10 @@ def refusal(step: str, error: KowalskiError) -> dict[str, Any]:
 def _raise_if_retriable(error: KowalskiError) -> None:
     if error.retriable:
         raise error
+
+
+def _of_kind(entries: list[Entry], kind: str) -> list[Entry]:
+    return [entry for entry in entries if entry["kind"] == kind]
 
 
 def _without(entries: list[Entry], step: str) -> list[Entry]:

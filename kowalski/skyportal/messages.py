@@ -106,6 +106,12 @@ def comment_message(text: str, group_ids: Sequence[int]) -> Message:
     return {"text": text, "group_ids": list(group_ids)}
 
 
+def withdrawal_text(entry: Document) -> str:
+    """What people are told of an alert that its survey has withdrawn."""
+    moment = datetime(2000, 1, 1, 12, tzinfo=UTC) + timedelta(days=entry["withdrawn_jd"] - 2451545.0)
+    return f"{entry['survey']} withdrew alert {entry['candid']} on {moment:%Y-%m-%d %H:%M} UTC"
+
+
 def follow_up_message(request: Document, now: datetime) -> Message:
     """A request to a telescope as it is sent now; its dates count from now, unless it is urgent and has none."""
     data: Message = json_ready(request["data"])

@@ -348,6 +348,39 @@ def test_wrong_packets_go_to_quarantine_and_the_others_on(
     assert "- diaSource.midpointMjdTai: number" in kept["schema_drift"]["detail"]
 
 
+def test_a_withdrawn_source_is_marked_and_told(
+    make_worker: MakeWorker, mongo: MongoDatabase, test_data: Path, folder: Path
+) -> None:
+    """By a packet of its own or by the history of a later one; a packet that comes withdrawn is kept and passes nothing."""
+    put_filter(mongo, SURVEY, 1, [{"$match": {}}], ())
+    worker, data = worker_of(make_worker, folder), as_files(test_data)[3].data
+    (record,) = decode(data)
+    moment = record["diaSource"]["midpointMjdTai"] + 1
+
+    def sent(number: int, withdrawn: float | None, *earlier: int) -> Packet:
+        new = copy.deepcopy(record)
+        new["prvDiaSources"] = [record["diaSource"] | {"diaSourceId": each, "timeWithdrawnMjdTai": moment} for each in earlier]  # fmt: skip
+        new["diaSource"] |= {"diaSourceId": number, "timeWithdrawnMjdTai": withdrawn}
+        return packet(message(new, worker.schemas(1000)), 10 * number + len(earlier) + (withdrawn is not None), TOPIC)
+
+    def told() -> list[int]:
+        return sorted(entry["candid"] for entry in mongo["outbox"].find({"kind": "withdrawal"}))
+
+    assert worker.process([sent(1, None), sent(2, None), sent(3, None)]).posted == 3
+    assert told() == []
+    report = worker.process([sent(1, moment)])
+    assert (report.stored, report.withdrawn, told()) == (0, 1, [1])
+    report = worker.process([sent(4, None, 1, 2)])
+    assert (report.stored, report.withdrawn, told(), report.posted) == (1, 1, [1, 2], 1)
+    report = worker.process([sent(5, moment), sent(6, None, 1, 2, 7)])
+    assert (report.stored, report.withdrawn, told(), report.posted) == (2, 1, [1, 2], 1)
+    marked = {each["candid"]: each["candidate"].get("withdrawn_jd") for each in mongo["LSST_alerts"].find()}
+    jd = jd_of_tai(moment)
+    assert marked == {1: jd, 2: jd, 3: None, 4: None, 5: jd, 6: None}
+    (aux,) = mongo["LSST_alerts_aux"].find()
+    assert {point["candid"]: point["withdrawn_jd"] for point in aux["prvDiaSources"]} == {1: jd, 2: jd, 7: jd}
+
+
 # SkyPortal -----------------------------------------------------------------------------------------------------------
 
 
