@@ -16,6 +16,7 @@ from kowalski.database.alerts import Alerts
 from kowalski.database.client import connect
 from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
+from kowalski.database.links import Links
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
 from kowalski.database.processes import Processes
@@ -79,6 +80,7 @@ class AlertConsumer:
         rooms = (
             Alerts(self.database, self.survey),
             Objects(self.database, self.survey),
+            Links(self.database),
             Filters(self.database, self.database),
             FilterRuns(self.database),
             Quarantine(self.database, self.config.broker.inline_quarantine_bytes),

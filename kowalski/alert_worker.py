@@ -22,14 +22,16 @@ from kowalski.alerts.document import Alert, arrival, read_batch
 from kowalski.alerts.drift import DriftWatch
 from kowalski.alerts.lightcurve import Arrival, changes, merged
 from kowalski.alerts.schemas import own_schema, store_of
-from kowalski.alerts.survey import Survey, get_survey
+from kowalski.alerts.survey import Survey, get_survey, known_surveys
 from kowalski.config import load_config
+from kowalski.crossmatch.linker import Linker
 from kowalski.crossmatch.matcher import Matcher, Target
 from kowalski.database.alerts import Alerts
 from kowalski.database.catalogs import Catalogs
 from kowalski.database.client import connect
 from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
+from kowalski.database.links import Links
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
 from kowalski.database.processes import process_id
@@ -95,6 +97,7 @@ class AlertWorker:
         self.posted_objects = SkyPortalObjects(database)
         self.scorer = load_models(config, survey.name)
         self.matcher = Matcher(Catalogs(database), config.database.xmatch.get(survey.name, {}))
+        self.linker = Linker(survey, known_surveys(), Catalogs(database), Links(database), config.links.radius)
         filters = Filters(database, connect(config.database, "reader"))
         figures = FilterFigures(FilterRuns(database), survey.name, process_id("worker"))
         self.filters = FilterRunner(filters, survey, config.filters.max_time_ms, figures)
@@ -141,6 +144,8 @@ class AlertWorker:
             objects = self._merge(batch, report)
         with _timed(report, "insert"):
             report.stored = self.alerts.insert([alert.document for alert in fresh])
+        with _timed(report, "link"):
+            self._link([*fresh, *undone.values()], objects)
         moments = withdrawn_by(batch, self.survey)
         if moments:
             with _timed(report, "outbox"):
@@ -194,6 +199,12 @@ class AlertWorker:
             documents[key] |= match
         for key, rows in self.matcher.refresh(list(targets.values())).items():
             documents[key]["cross_matches"] = {**stored[key]["cross_matches"], **rows}
+
+    def _link(self, batch: list[Alert], objects: dict[str, dict[str, Any]]) -> None:
+        """Link the objects whose first alerts are in a batch with those of the other surveys at their places."""
+        first = {alert.object_id: objects[alert.object_id]["first_alert"] for alert in batch}
+        candids = {alert.candid for alert in batch}
+        self.linker.link([_target(key, place) for key, place in first.items() if place["candid"] in candids])
 
     def _score(self, alerts: list[Alert]) -> None:
         """Fill in the classifications of new alerts."""

@@ -172,6 +172,10 @@ class ML(Section):
     surveys: dict[str, SurveyModels]
 
 
+class Links(Section):
+    radius: float = Field(gt=0, le=60)
+
+
 class Filters(Section):
     max_time_ms: int = Field(ge=1)
     activation_guard: Literal["warn", "refuse"]
@@ -271,6 +275,7 @@ class Config(Section):
     broker: Broker
     database: Database
     ml: ML
+    links: Links
     filters: Filters
     skyportal: SkyPortal
     outbox: Outbox

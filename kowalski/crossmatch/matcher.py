@@ -108,7 +108,8 @@ class Matcher:
         projection = recipe.projection
         if recipe.use_distance and projection:
             projection = {**projection, "coordinates.radec_geojson": 1, str(recipe.distance_value): 1}
-        rows = self.catalogs.cones(name, positions, radius, recipe.filter, projection, recipe.latest_by)
+        latest: list[dict[str, Any]] = [{"$sort": {recipe.latest_by: -1}}, {"$limit": 1}] if recipe.latest_by else []
+        rows = self.catalogs.cones(name, positions, radius, recipe.filter, projection, latest)
         if not recipe.use_distance:
             return rows
         return [

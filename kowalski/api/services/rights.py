@@ -23,6 +23,7 @@ CLOSED = frozenset(
         "outbox",
         "processes",
         "leases",
+        "object_links",
         "skyportal_objects",
     }
 )
