@@ -102,8 +102,7 @@ class Floor:
                         enriched(
                             alert,
                             objects[alert[self.survey.object_id]],
-                            self.survey,
-                            compiled.permissions,
+                            compiled.sight,
                             compiled.reads,
                         )
                     )

@@ -38,6 +38,7 @@ from kowalski.database.processes import process_id
 from kowalski.database.quarantine import Quarantine
 from kowalski.database.skyportal_objects import SkyPortalObjects
 from kowalski.errors import DatabaseUnavailable
+from kowalski.filters.companions import Companions
 from kowalski.filters.figures import FilterFigures
 from kowalski.filters.run import FilterRunner
 from kowalski.log import get_logger
@@ -100,7 +101,7 @@ class AlertWorker:
         self.linker = Linker(survey, known_surveys(), Catalogs(database), Links(database), config.links.radius)
         filters = Filters(database, connect(config.database, "reader"))
         figures = FilterFigures(FilterRuns(database), survey.name, process_id("worker"))
-        self.filters = FilterRunner(filters, survey, config.filters.max_time_ms, figures)
+        self.filters = FilterRunner(filters, survey, config.filters.max_time_ms, figures, Companions(database))
 
     def process(self, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
         """Take a batch through the whole chain; on return everything it causes is stored durably.

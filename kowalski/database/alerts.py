@@ -1,6 +1,6 @@
 """The alerts of one survey: each candid once, for good."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pymongo import UpdateOne
@@ -67,6 +67,15 @@ class Alerts:
         with translated("read earlier detections"):
             for document in self.collection.find({oid: {"$in": object_ids}}, fields):
                 found.setdefault(document[oid], []).append({"candid": document["candid"], **document["candidate"]})
+        return found
+
+    def candidates(self, object_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """The candidates of all stored alerts of some objects, by object, each object's in the order of their jd."""
+        oid, found = self.survey.object_id, dict[str, list[dict[str, Any]]]()
+        with translated("read candidates"):
+            condition, fields = {oid: {"$in": list(object_ids)}}, {oid: 1, "candidate": 1}
+            for document in self.collection.find(condition, fields).sort("candidate.jd", 1):
+                found.setdefault(document[oid], []).append(document["candidate"])
         return found
 
     def of_object(self, object_id: str, projection: dict[str, Any] | None = None) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ INDEXES = [Index("catalog_active", [("catalog", 1), ("active", 1)])]
 FILTER_ID = Index("filter_id", [("filter_id", 1)], {"unique": True})
 
 #: what tells one state of a filter document from another
-SIGNATURE = {"active_fid": 1, "last_modified": 1, "permissions": 1, "update_annotations": 1}
+SIGNATURE = {"active_fid": 1, "last_modified": 1, "permissions": 1, "surveys": 1, "update_annotations": 1}
 
 
 class FilterTimeout(DatabaseError):

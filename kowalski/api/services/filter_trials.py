@@ -8,10 +8,11 @@ from bson.raw_bson import RawBSONDocument
 from kowalski.alerts.survey import Survey
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Trial
-from kowalski.api.services.past_alerts import PastAlerts, of_programmes, shared_programmes
+from kowalski.api.services.past_alerts import PastAlerts, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
 from kowalski.filters.compile import CARRIER, CompiledStages, compile_stages
+from kowalski.filters.sight import Sight
 
 #: ms that a filter may take on the newest alert
 TRIAL_MS = 3000
@@ -27,7 +28,7 @@ class FilterTrials:
     def __init__(self, past: PastAlerts):
         self.past = past
 
-    async def on_newest(self, survey: Survey, stages: list[Document], permissions: tuple[int, ...]) -> None:
+    async def on_newest(self, sight: Sight, stages: list[Document]) -> None:
         """Return when a pipeline runs on the newest alert that its filter may see.
 
         Raises
@@ -35,37 +36,33 @@ class FilterTrials:
         BadRequest : MongoDB refuses it, or it takes too long
         NoAlerts : there is no such alert
         """
-        alert = await self.past.newest(survey, permissions, TRIAL_MS)
+        alert = await self.past.newest(sight, TRIAL_MS)
         if alert is None:
-            raise NoAlerts(f"no alerts in {survey.alerts} to test the pipeline on")
+            raise NoAlerts(f"no alerts in {sight.survey.alerts} to test the pipeline on")
         try:
-            await self._rows(survey, compile_stages(stages), [alert], permissions, TRIAL_MS)
+            await self._rows(sight, compile_stages(stages), [alert], TRIAL_MS)
         except QueryError as error:
             raise BadRequest(str(error)) from None
 
-    async def over(
-        self, survey: Survey, stages: list[Document], permissions: tuple[int, ...], trial: Trial, user: User
-    ) -> AsyncIterator[Document]:
+    async def over(self, sight: Sight, stages: list[Document], trial: Trial, user: User) -> AsyncIterator[Document]:
         """What a pipeline lets through of the alerts of a trial, one by one, within its time."""
-        permissions = shared_programmes(survey, permissions, user)
-        compiled = compile_stages(stages)
-        condition = of_programmes(survey, permissions) | chosen(
-            survey, trial.object_ids, trial.start_date, trial.end_date
-        )
+        sight, compiled = shared_with(user, sight), compile_stages(stages)
+        survey = sight.survey
+        condition = sight.condition | chosen(survey, trial.object_ids, trial.start_date, trial.end_date)
         deadline = asyncio.get_running_loop().time() + trial.max_time_ms / 1000
         try:
             comment = f"{user.name}: filter test"
             async for batch in self.past.batches(survey, condition, comment, trial.max_time_ms):
-                for row in await self._rows(survey, compiled, batch, permissions, _left(deadline)):
+                for row in await self._rows(sight, compiled, batch, _left(deadline)):
                     yield row
         except QueryError as error:
             raise BadRequest(f"failure: {error}") from None
 
     async def _rows(
-        self, survey: Survey, compiled: CompiledStages, alerts: list[Document], permissions: tuple[int, ...], time_ms: int
-    ) -> list[Document]:  # fmt: skip
+        self, sight: Sight, compiled: CompiledStages, alerts: list[Document], time_ms: int
+    ) -> list[Document]:
         """Rows of some alerts, each as by itself."""
-        documents = await self.past.as_seen(survey, alerts, permissions, compiled.reads, time_ms)
+        documents = await self.past.as_seen(sight, alerts, compiled.reads, time_ms)
         rows = [row for part in portions(compiled, documents) for row in await self.past.queries.run(compiled.stages, part, time_ms)]  # fmt: skip
         return [{key: value for key, value in row.items() if key != CARRIER} for row in rows]
 

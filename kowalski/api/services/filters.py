@@ -7,21 +7,24 @@ from typing import Any
 
 from bson import json_util
 
-from kowalski.alerts.survey import Survey, known_surveys
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import AUTOSAVE_KEYS, FOLLOWUP_KEYS, Change, NewVersion, Replay, ToExplain, Trial
 from kowalski.api.services.activation import ActivationGuard
 from kowalski.api.services.explanations import Explanations
 from kowalski.api.services.filter_status import status_of
 from kowalski.api.services.filter_trials import FilterTrials, NoAlerts
-from kowalski.api.services.past_alerts import PastAlerts, shared_programmes
+from kowalski.api.services.past_alerts import PastAlerts, shared_with
 from kowalski.api.services.replays import Replays
 from kowalski.api.services.rights import User
 from kowalski.database.filter_store import Document, FilterStore
 from kowalski.errors import FilterError
 from kowalski.filters.compile import parse_pipeline
-from kowalski.filters.definition import version_of
+from kowalski.filters.definition import sight_of, version_of
+from kowalski.filters.sight import Sight
 from kowalski.settings import Filters
+
+#: what says what a filter may see
+SEEN = {"catalog", "permissions", "surveys"}
 
 
 class FilterService:
@@ -52,46 +55,55 @@ class FilterService:
 
         A pipeline that is the active version's already makes no new one.
         """
-        survey = _survey_of(wanted.catalog)
+        number = wanted.filter_id
         if not _is_his(wanted.model_dump(), user):
             raise BadRequest(f"you are not in group {wanted.group_id}")
-        _require_rights(wanted.permissions, survey, user)
-        number = wanted.filter_id
+        stored = await self._same(wanted, user)
+        sight = _sight(wanted.model_dump(include=SEEN) | _kept(stored, wanted))
+        _require_rights(sight, user)
         stages = _parsed(wanted.pipeline, "")
-        said = await self._tried(stages, survey, tuple(wanted.permissions), f"pipeline test for filter id {number}")
-        fields = await self._extras(
-            wanted, number, survey, tuple(wanted.permissions), "Cannot test {what} pipeline: {why}"
-        )
-        version: Document = {"fid": _new_fid(), "pipeline": json_util.dumps(stages), "created_at": datetime.now(UTC)}
-        if not _has_active(await self.store.get(number), version["pipeline"]):
-            await self.guard.require(survey, stages, tuple(wanted.permissions))
+        said = await self._tried(stages, sight, f"pipeline test for filter id {number}")
+        fields = await self._extras(wanted, number, sight, "Cannot test {what} pipeline: {why}")
         given = {name: fields[name] for name in fields if name in wanted.model_fields_set}
-        if await self.store.add({**fields, "filter_id": number, "group_id": wanted.group_id, "catalog": wanted.catalog, "active_fid": version["fid"], "fv": [version]}):  # fmt: skip
-            self.guard.look(number, version["fid"], survey, stages, tuple(wanted.permissions))
-            return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number, version["fid"])
-        stored = await self.get(number, user)
-        if stored["group_id"] != wanted.group_id:
-            raise BadRequest(f"Filter id {number} is of group {stored['group_id']}, not of {wanted.group_id}")
-        if stored["catalog"] != wanted.catalog:
-            raise BadRequest(f"Filter id {number} is of {stored['catalog']}, not of {wanted.catalog}")
-        if _has_active(stored, version["pipeline"]):
+        version: Document = {"fid": _new_fid(), "pipeline": json_util.dumps(stages), "created_at": datetime.now(UTC)}
+        if not _has_active(stored, version["pipeline"]):
+            await self.guard.require(sight, stages)
+        whole = {**fields, "filter_id": number, "group_id": wanted.group_id, "catalog": wanted.catalog, "active_fid": version["fid"], "fv": [version]}  # fmt: skip
+        if stored is None and not await self.store.add(whole):  # somebody else was faster
+            stored = await self._same(wanted, user)
+        if stored is not None and _has_active(stored, version["pipeline"]):
             active = version_of(stored)
             await self.store.change(number, given)
             return f"{said}\nfilter version {active['fid']} is the same", _shown(active, number, active["fid"])
-        pushed = await self.store.push(number, wanted.group_id, version, given)
-        if pushed is None:
+        if stored is not None and await self.store.push(number, wanted.group_id, version, given) is None:
             raise BadRequest(f"Filter id {number} not found")
-        self.guard.look(number, version["fid"], survey, stages, tuple(wanted.permissions))
+        self.guard.look(number, version["fid"], sight, stages)
         return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number, version["fid"])
+
+    async def _same(self, wanted: NewVersion, user: User) -> Document | None:
+        """The stored filter of which a new version is wanted; None: there is none of that number.
+
+        Raises
+        ------
+        BadRequest : it is of another group or catalogue
+        """
+        if await self.store.get(wanted.filter_id) is None:
+            return None
+        stored = await self.get(wanted.filter_id, user)
+        for name, of in (("group_id", "of group "), ("catalog", "of ")):
+            if stored[name] != getattr(wanted, name):
+                raise BadRequest(f"Filter id {wanted.filter_id} is {of}{stored[name]}, not of {getattr(wanted, name)}")
+        return stored
 
     async def patch(self, change: Change, user: User) -> Document:
         """The filter after a change."""
         stored = await self.get(change.filter_id, user)
-        survey = _survey_of(stored["catalog"])
-        permissions = tuple(stored.get("permissions") or ())
-        _require_rights(list(permissions), survey, user)
+        sight = _sight(stored)
+        _require_rights(sight, user)
         number = change.filter_id
-        changes = await self._extras(change, number, survey, permissions, f"Cannot update filter id {number}: {{what}} {{why}}", stored)  # fmt: skip
+        changes = await self._extras(
+            change, number, sight, f"Cannot update filter id {number}: {{what}} {{why}}", stored
+        )
         activated = None
         if change.active_fid is not None:
             changes["active_fid"] = change.active_fid
@@ -99,14 +111,14 @@ class FilterService:
                 activated = next((each for each in stored.get("fv") or () if each["fid"] == change.active_fid), None)
         if activated is not None:
             stages = _parsed(activated["pipeline"], "")
-            await self.guard.require(survey, stages, permissions)
+            await self.guard.require(sight, stages)
         changed = await self.store.change(number, changes)
         if changed is None:
             raise BadRequest(
                 f"ValueError: Cannot set active_fid to {change.active_fid}: filter version fid not in filter.fv"
             )
         if activated is not None:
-            self.guard.look(number, activated["fid"], survey, stages, permissions)
+            self.guard.look(number, activated["fid"], sight, stages)
         return changed
 
     async def remove(self, filter_id: int, user: User) -> None:
@@ -125,15 +137,13 @@ class FilterService:
         if version is None:
             raise BadRequest(f"Filter version {fid} not found")
         stages = _parsed(version["pipeline"], "failure: ")
-        return self.trials.over(
-            _survey_of(stored["catalog"]), stages, tuple(stored.get("permissions") or ()), trial, user
-        )
+        return self.trials.over(_sight(stored), stages, trial, user)
 
     async def explain(self, filter_id: int, asked: ToExplain, user: User) -> list[Document]:
         """Why alerts pass a version of a filter or not."""
         stored = await self.get(filter_id, user)
         version = _version(stored, asked.fid)
-        return await self.explanations.of(stored, version, _survey_of(stored["catalog"]), asked, user)
+        return await self.explanations.of(stored, version, _sight(stored), asked, user)
 
     async def replay(self, filter_id: int, asked: Replay, user: User) -> Document:
         """What a version of a filter, or two, make of past alerts."""
@@ -144,8 +154,7 @@ class FilterService:
             if versions[0]["fid"] == versions[1]["fid"]:
                 raise BadRequest(f"against: {asked.against} is the version itself")
         pipelines = {version["fid"]: _parsed(version["pipeline"], "failure: ") for version in versions}
-        permissions = tuple(stored.get("permissions") or ())
-        return await self.replays.over(pipelines, _survey_of(stored["catalog"]), permissions, asked, user)
+        return await self.replays.over(pipelines, _sight(stored), asked, user)
 
     async def status(self, filter_id: int, user: User) -> Document:
         """How a filter does."""
@@ -155,26 +164,23 @@ class FilterService:
     # what goes with a filter -------------------------------------------------------------------------------------
 
     async def _extras(
-        self, wanted: NewVersion | Change, number: int, survey: Survey, permissions: tuple[int, ...], text: str,
-        stored: Document | None = None,
-    ) -> Document:  # fmt: skip
+        self, wanted: NewVersion | Change, number: int, sight: Sight, text: str, stored: Document | None = None
+    ) -> Document:
         """The fields beside the pipeline, as they are stored: checked, their own pipelines tried and as texts."""
-        names = ("active", "update_annotations", "permissions")
+        names = ("active", "update_annotations", "permissions", "surveys")
         fields = {name: value for name in names if (value := getattr(wanted, name, None)) is not None}
         if isinstance(wanted.autosave, dict):
-            fields["autosave"] = await self._with_pipeline("autosave", wanted.autosave, AUTOSAVE_KEYS, survey, permissions, text)  # fmt: skip
+            fields["autosave"] = await self._with_pipeline("autosave", wanted.autosave, AUTOSAVE_KEYS, sight, text)
         elif wanted.autosave is not None:
             fields["autosave"] = wanted.autosave
         if wanted.auto_followup is not None:
-            fields["auto_followup"] = await self._followup(wanted.auto_followup, number, survey, permissions, text)
+            fields["auto_followup"] = await self._followup(wanted.auto_followup, number, sight, text)
         autosave = fields.get("autosave", (stored or {}).get("autosave"))
         if fields.get("auto_followup") and not _is_on(autosave):
             raise BadRequest("Cannot setup auto_followup without autosave enabled")
         return fields
 
-    async def _followup(
-        self, followup: Document, number: int, survey: Survey, permissions: tuple[int, ...], text: str
-    ) -> Document:
+    async def _followup(self, followup: Document, number: int, sight: Sight, text: str) -> Document:
         if not followup:
             return {}
         if "pipeline" not in followup:
@@ -190,10 +196,10 @@ class FilterService:
                     "Cannot add new filter with auto_followup: existing filters with the same allocation have "
                     "priority_order set to a different value, which is unexpected"
                 )
-        return await self._with_pipeline("auto_followup", followup, FOLLOWUP_KEYS, survey, permissions, text)
+        return await self._with_pipeline("auto_followup", followup, FOLLOWUP_KEYS, sight, text)
 
     async def _with_pipeline(
-        self, what: str, value: Document, keys: frozenset[str], survey: Survey, permissions: tuple[int, ...], text: str
+        self, what: str, value: Document, keys: frozenset[str], sight: Sight, text: str
     ) -> Document:
         """Autosave or follow-up with its pipeline tried and as extended JSON."""
         if not keys >= value.keys():
@@ -203,16 +209,16 @@ class FilterService:
             return value
         try:
             stages = _parsed(value["pipeline"], "")
-            await self.trials.on_newest(survey, stages, permissions)
+            await self.trials.on_newest(sight, stages)
         except (BadRequest, NoAlerts) as error:
             why = f"pipeline is invalid: {error}" if "Cannot update" in text else str(error)
             raise BadRequest(text.format(what=what, why=why)) from None
         return {**value, "pipeline": json_util.dumps(stages)}
 
-    async def _tried(self, stages: list[Document], survey: Survey, permissions: tuple[int, ...], what: str) -> str:
+    async def _tried(self, stages: list[Document], sight: Sight, what: str) -> str:
         """What to say of a pipeline that was tried on the newest alert."""
         try:
-            await self.trials.on_newest(survey, stages, permissions)
+            await self.trials.on_newest(sight, stages)
         except NoAlerts as error:
             return f"{what}: not run, {error}"
         return f"{what} successful"
@@ -226,18 +232,26 @@ def _is_on(autosave: Any) -> bool:
     return bool(autosave.get("active")) if isinstance(autosave, dict) else bool(autosave)
 
 
-def _require_rights(permissions: list[int], survey: Survey, user: User) -> None:
+def _sight(document: Document) -> Sight:
+    try:
+        return sight_of(document)
+    except FilterError as error:
+        raise BadRequest(str(error)) from None
+
+
+def _kept(stored: Document | None, wanted: NewVersion) -> Document:
+    """What a stored filter may see, as far as a new version does not name it."""
+    return {name: stored[name] for name in SEEN - wanted.model_fields_set if name in stored} if stored else {}
+
+
+def _require_rights(sight: Sight, user: User) -> None:
     """Raise `BadRequest` where a filter would see what its user may not."""
-    shared = shared_programmes(survey, permissions, user)
-    if beyond := sorted(set(permissions) - set(shared)):
-        raise BadRequest(f"permissions: you may not see {survey.name} programids {', '.join(map(str, beyond))}")
-
-
-def _survey_of(catalog: str) -> Survey:
-    surveys = {survey.alerts: survey for survey in known_surveys()}
-    if catalog not in surveys:
-        raise BadRequest(f"catalog {catalog} not in ({', '.join(surveys)})")
-    return surveys[catalog]
+    shared = shared_with(user, sight)
+    if shared.others != sight.others:
+        names = [other.survey.name for other in sight.others if other not in shared.others]
+        raise BadRequest(f"surveys: you may not see all of this of {', '.join(names)}")
+    if beyond := sorted(set(sight.permissions) - set(shared.permissions)):
+        raise BadRequest(f"permissions: you may not see {sight.survey.name} programids {', '.join(map(str, beyond))}")
 
 
 def _parsed(pipeline: Any, prefix: str) -> list[Document]:

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 from bson.raw_bson import RawBSONDocument
 
-from kowalski.alerts.survey import Survey
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Replay
 from kowalski.api.services.filter_trials import chosen, portions
-from kowalski.api.services.past_alerts import PastAlerts, of_programmes, shared_programmes
+from kowalski.api.services.past_alerts import PastAlerts, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
 from kowalski.filters.compile import CARRIER, CompiledStages, compile_stages
+from kowalski.filters.sight import Sight
 
 #: alerts that are named; of more there are only numbers
 NAMED = 1000
@@ -40,12 +40,11 @@ class Replays:
     def __init__(self, past: PastAlerts):
         self.past = past
 
-    async def over(
-        self, versions: dict[str, list[Document]], survey: Survey, permissions: tuple[int, ...], asked: Replay, user: User
-    ) -> Document:  # fmt: skip
+    async def over(self, versions: dict[str, list[Document]], sight: Sight, asked: Replay, user: User) -> Document:
         """Figures of one version, or of two and where they differ; `complete` says whether the time was enough for all alerts."""
-        permissions = shared_programmes(survey, permissions, user)
-        condition = of_programmes(survey, permissions) | chosen(survey, asked.object_ids, asked.start, asked.end)
+        sight = shared_with(user, sight)
+        survey = sight.survey
+        condition = sight.condition | chosen(survey, asked.object_ids, asked.start, asked.end)
         scores = {fid: Score(compile_stages(stages)) for fid, stages in versions.items()}
         nights: Counter[str] = Counter()
         ended = time.monotonic() + asked.max_time_ms / 1000
@@ -59,7 +58,7 @@ class Replays:
                     complete = False
                     break
                 nights.update(night_of(alert["candidate"]["jd"]) for alert in batch)
-                documents = await self._score(survey, batch, permissions, scores, asked.max_time_ms)
+                documents = await self._score(sight, batch, scores, asked.max_time_ms)
                 if not costs:
                     costs = await self._costs(
                         next(iter(scores.values())).compiled, documents[:TIMED], asked.max_time_ms
@@ -72,53 +71,52 @@ class Replays:
             told["against"] = {**_figures(fid, score, nights), **_difference(first[1], score)}
         return told
 
-    async def share(
-        self, survey: Survey, stages: list[Document], permissions: tuple[int, ...], seconds: float
-    ) -> Document | None:
+    async def share(self, sight: Sight, stages: list[Document], seconds: float) -> Document | None:
         """What of the last full night passes, as far as the time goes; None where there was none.
 
         ``{night, alerts, passed, share, complete}``
         """
-        start = await self._last_full_night(survey, permissions)
+        start = await self._last_full_night(sight)
         if start is None:
             return None
         interval = {"candidate.jd": {"$gte": start, "$lt": start + 1}}
         ended, score, alerts, complete = time.monotonic() + seconds, Score(compile_stages(stages)), 0, True
         time_ms = max(1, int(1000 * seconds))
-        condition = of_programmes(survey, permissions) | interval
-        async for batch in self.past.batches(survey, condition, "filter activated", time_ms):
+        async for batch in self.past.batches(sight.survey, sight.condition | interval, "filter activated", time_ms):
             if time.monotonic() > ended:
                 complete = False
                 break
-            await self._score(survey, batch, permissions, {"": score}, time_ms)
+            await self._score(sight, batch, {"": score}, time_ms)
             alerts += len(batch)
         passed = len(score.passed)
         return {"night": night_of(start), "alerts": alerts, "passed": passed, "share": passed / max(alerts, 1), "complete": complete}  # fmt: skip
 
-    async def _last_full_night(self, survey: Survey, permissions: tuple[int, ...]) -> float | None:
+    async def _last_full_night(self, sight: Sight) -> float | None:
         """JD at which the last UTC day with alerts before today begins."""
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() / 86400 + JD_OF_EPOCH
-        condition = of_programmes(survey, permissions) | {"candidate.jd": {"$lt": today}}
-        found = self.past.batches(survey, condition, "filter activated", 3000, sort=[("candidate.jd", -1)], limit=1)
+        condition = sight.condition | {"candidate.jd": {"$lt": today}}
+        found = self.past.batches(
+            sight.survey, condition, "filter activated", 3000, sort=[("candidate.jd", -1)], limit=1
+        )
         async for (newest,) in found:
             return float((newest["candidate"]["jd"] - 0.5) // 1 + 0.5)
         return None
 
     async def _score(
-        self, survey: Survey, batch: list[Document], permissions: tuple[int, ...], scores: dict[str, Score], time_ms: int
-    ) -> list[RawBSONDocument]:  # fmt: skip
+        self, sight: Sight, batch: list[Document], scores: dict[str, Score], time_ms: int
+    ) -> list[RawBSONDocument]:
         """Run all versions on a batch; returns what they were fed."""
         first, *others = [score.compiled.reads for score in scores.values()]
         for reads in others:
             first = first | reads
-        documents = await self.past.as_seen(survey, batch, permissions, first, time_ms)
+        documents = await self.past.as_seen(sight, batch, first, time_ms)
         about = {alert["candid"]: alert for alert in batch}
         for score in scores.values():
             began = time.perf_counter()
             for candid, number in (await self._rows(score, documents, time_ms)).items():
                 if number == 1:
                     alert = about[candid]
-                    score.passed[candid] = {"candid": candid, "objectId": alert[survey.object_id], "jd": alert["candidate"]["jd"]}  # fmt: skip
+                    score.passed[candid] = {"candid": candid, "objectId": alert[sight.survey.object_id], "jd": alert["candidate"]["jd"]}  # fmt: skip
             score.seconds += time.perf_counter() - began
         return documents
 
