@@ -46,7 +46,7 @@ def make_app(state: ReceiverState, fail_one_in: int = 0, delay: float = 0.0) -> 
         return web.json_response(state.summary() | messages)
 
     async def received_object(request: web.Request) -> web.Response:
-        known = state.describe(request.match_info["object_id"])
+        known = state.marshal.describe(request.match_info["object_id"])
         return web.json_response(known, status=200 if known else 404)
 
     app = web.Application(client_max_size=MAX_BODY)

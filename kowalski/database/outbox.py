@@ -206,6 +206,11 @@ class Outbox:
         """Keep what came of these entries with them, durably."""
         self._entries.update_many({"_id": {"$in": list(ids)}}, {"$set": fields})
 
+    @translated("outbox: claim")
+    def claim(self, key: str, seen: Mapping[str, Any], **fields: Any) -> bool:
+        """Keep something with a pending entry, durably, if it still is as it was ``seen``; whether it is."""
+        return self._entries.update_one({"_id": key, **PENDING, **seen}, {"$set": fields}).matched_count == 1
+
     @translated("outbox: fail")
     def fail(self, ids: Iterable[str], error: Mapping[str, Any]) -> None:
         """Close these entries with the answer that refused them, kept for whoever looks."""
@@ -245,7 +250,7 @@ class Outbox:
     def retry(self, ids: Sequence[str] | None = None) -> int:
         """Send again what was refused, from the step that failed on: these entries, or all; how many there are."""
         chosen = {"state": "failed"} if ids is None else {"state": "failed", "_id": {"$in": list(ids)}}
-        change = {"$set": {"state": "pending", "next_attempt_at": AT_ONCE}}
+        change = {"$set": {"state": "pending", "next_attempt_at": AT_ONCE, "stalled": 0}}
         return self._entries.update_many(chosen, change).modified_count
 
     @translated("outbox: watch")

@@ -15,9 +15,10 @@ from kowalski.errors import PacketError, SchemaError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("action", choices=("diff",), help="compare with the survey's own schema")
-    parser.add_argument("file", type=Path, help="a schema (.avsc, its parts beside it), or a packet")
-    parser.add_argument("--survey", help="whose packets they are; left out: whose own schema is most like it")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="diff")
+    diff = actions.add_parser("diff", help="compare with the survey's own schema")
+    diff.add_argument("file", type=Path, metavar="FILE", help="a schema (.avsc, its parts beside it), or a packet")
+    diff.add_argument("--survey", help="whose packets they are; left out: whose own schema is most like it")
 
 
 def run(arguments: argparse.Namespace) -> int:

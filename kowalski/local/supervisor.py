@@ -157,6 +157,8 @@ class Supervisor:
             return False
         if self._process:
             self._process.wait()
+        with suppress(OSError):  # a short one elsewhere would stay for ever; it is empty now
+            self.socket.parent.rmdir()
         return True
 
     # Its programs

@@ -1,13 +1,15 @@
 """Drains the outbox's lane of Kafka: what passes filters goes out as messages, many at a time, by the poster that is active."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from kowalski.database.outbox import KAFKA, Outbox
+from kowalski.database.outbox import KAFKA, Entry, Outbox
 from kowalski.errors import DatabaseError
 from kowalski.log import get_logger
 from kowalski.outbox.results import Message, messages_of
@@ -57,7 +59,8 @@ class ResultPublisher:
         entries = self._outbox.pending_in(KAFKA, datetime.now(UTC), BATCH)
         if not entries:
             return 0
-        waiting = {entry["_id"]: 0 for entry in entries}
+        messages = list(self._messages(entries))
+        waiting = Counter(entry for message in messages for entry in message.entries)
         reasons: list[str] = []
 
         def told(message: Message) -> Callable[[Any, Any], None]:
@@ -71,9 +74,7 @@ class ResultPublisher:
             return acknowledged
 
         producer = self._producer = self._producer or Producer(self._settings)
-        for message in messages_of(entries):
-            for entry in message.entries:
-                waiting[entry] += 1
+        for message in messages:
             producer.produce(message.topic, message.value, key=message.key.encode(), on_delivery=told(message))
         producer.flush(DELIVERY + 1)
         delivered = [entry for entry, number in waiting.items() if number == 0]
@@ -81,6 +82,19 @@ class ResultPublisher:
         if late := [entry for entry, number in waiting.items() if number > 0]:
             reason = reasons[0] if reasons else f"no answer within {DELIVERY:.0f} s"
             log.warning("%d results wait: %s", len(late), reason)
-            error = {"step": "kafka", "status": None, "message": reason, "at": datetime.now(UTC)}
-            self._outbox.postpone(late, error, datetime.now(UTC) + timedelta(seconds=PAUSE))
+            self._outbox.postpone(late, _told(reason), datetime.now(UTC) + timedelta(seconds=PAUSE))
         return len(delivered)
+
+    def _messages(self, entries: list[Entry]) -> Iterator[Message]:
+        """The messages of some entries, which are sorted by alert."""
+        for _, group in groupby(entries, key=lambda entry: (entry["survey"], entry["candid"])):
+            together = list(group)
+            try:
+                yield from messages_of(together)
+            except Exception as bug:  # of one alert, as in the poster: it must not keep the others waiting, nor be lost
+                log.exception("%s: closed as failed", together[0]["_id"])
+                self._outbox.fail([entry["_id"] for entry in together], _told(str(bug) or type(bug).__name__))
+
+
+def _told(reason: str) -> dict[str, Any]:
+    return {"step": "kafka", "status": None, "message": reason, "at": datetime.now(UTC)}

@@ -1,16 +1,15 @@
 """What passes filters, as Avro messages on Kafka: for those who listen without SkyPortal.
 
 One message per alert goes to ``<SURVEY>_alerts_results``, one per filter to ``kowalski.<survey>.filter.<filter_id>``. Each is an Avro
-object container file of one record, as the packets of the surveys are, so that it carries its schema. Delivery is at least once: a
-message that comes again has the same candid and filters. Of an alert that its survey withdraws the same is said again, with
-``withdrawn_jd``.
+object container file of one record, as the packets of the surveys are, so that it carries its schema. Delivery is at least once, and a
+filter that is slow is told of in a message of its own: candid and filter_id tell what is new. Of an alert that its
+survey withdraws the same is said again, with ``withdrawn_jd``.
 """
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import fastavro
@@ -100,24 +99,23 @@ def result_entries(survey: Survey, alerts: Iterable[Alert], passes: list[Pass], 
         }
 
 
-def messages_of(entries: Iterable[Entry]) -> Iterator[Message]:
-    """The messages that tell of some entries, which are sorted by alert."""
-    for (survey, candid), group in groupby(entries, key=lambda entry: (entry["survey"], entry["candid"])):
-        of_alert = list(group)
-        for kind in ("result", "withdrawal"):
-            yield from _messages([entry for entry in of_alert if entry["kind"] == kind], survey, candid)
+def messages_of(entries: Sequence[Entry]) -> list[Message]:
+    """The messages that tell of some entries of one alert, those of its withdrawal last."""
+    kinds = [[entry for entry in entries if entry["kind"] == kind] for kind in ("result", "withdrawal")]
+    return [message for of_kind in kinds if of_kind for message in _messages(of_kind)]
 
 
-def _messages(together: list[Entry], survey: str, candid: int) -> Iterator[Message]:
-    if together:
-        key, ids = together[0]["objectId"], tuple(entry["_id"] for entry in together)
-        record = {**together[0]["alert"], "survey": survey, "candid": candid, "objectId": key, "jd": together[0]["jd"]}
-        record["withdrawn_jd"] = together[0].get("withdrawn_jd")
-        filters = [{**entry["passed"], "passed_at": entry["passed_at"]} for entry in together]
-        yield Message(f"{survey}_alerts_results", key, _encoded(record, filters), ids)
-        for entry, passed in zip(together, filters, strict=True):
-            topic = f"kowalski.{survey.lower()}.filter.{passed['filter_id']}"
-            yield Message(topic, key, _encoded(record, [passed]), (entry["_id"],))
+def _messages(entries: Sequence[Entry]) -> list[Message]:
+    first, ids = entries[0], tuple(entry["_id"] for entry in entries)
+    record = {**first["alert"], **{name: first[name] for name in ("survey", "candid", "objectId", "jd")}}
+    record["withdrawn_jd"] = first.get("withdrawn_jd")
+    filters = [{**entry["passed"], "passed_at": entry["passed_at"]} for entry in entries]
+    survey, key = first["survey"], first["objectId"]
+    messages = [Message(f"{survey}_alerts_results", key, _encoded(record, filters), ids)]
+    for entry, passed in zip(entries, filters, strict=True):
+        topic = f"kowalski.{survey.lower()}.filter.{passed['filter_id']}"
+        messages.append(Message(topic, key, _encoded(record, [passed]), (entry["_id"],)))
+    return messages
 
 
 def _alert(alert: Alert, survey: Survey) -> dict[str, Any]:

@@ -21,7 +21,7 @@ Message = Mapping[str, Any]
 
 #: s for which a group's name and filters are taken from memory
 GROUP_TTL = 300.0
-#: the most that SkyPortal puts on a page of candidates
+#: the most that SkyPortal puts on a page of candidates or sources
 PAGE = 500
 #: and of follow-up requests
 REQUESTS_PER_PAGE = 1000
@@ -81,10 +81,10 @@ class SkyPortal:
             self._streams[survey.name] = {name: number for name, number in ids.items() if number is not None}
         return self._streams[survey.name]
 
-    def group(self, group_id: int) -> dict[str, Any]:
-        """A group with its filters, at most `GROUP_TTL` old; failures are not remembered."""
+    def group(self, group_id: int, filter_id: int) -> dict[str, Any]:
+        """A group with its filters, at most `GROUP_TTL` old, and just read where it lacks this one; failures are not remembered."""
         until, group = self._groups.get(group_id, (0.0, {}))
-        if until < time.monotonic():
+        if until < time.monotonic() or all(one["id"] != filter_id for one in group.get("filters", ())):
             group = self._ask("GET", f"/api/groups/{group_id}", query={"includeGroupUsers": False})
             self._groups[group_id] = (time.monotonic() + GROUP_TTL, group)
         return group
@@ -116,11 +116,19 @@ class SkyPortal:
 
     def candidates_between(self, start: datetime, end: datetime) -> Iterator[list[str]]:
         """Identifiers of the objects that became candidates in an interval, page by page."""
-        query: dict[str, Any] = {"startDate": _utc(start), "endDate": _utc(end), "numPerPage": PAGE, "pageNumber": 1}
+        return self._listed("candidates", {"startDate": _utc(start), "endDate": _utc(end)})
+
+    def sources_between(self, start: datetime, end: datetime) -> Iterator[list[str]]:
+        """Identifiers of the objects that were saved as sources in an interval, page by page."""
+        return self._listed("sources", {"savedAfter": _utc(start), "savedBefore": _utc(end), "removeNested": "true"})
+
+    def _listed(self, what: str, query: dict[str, Any]) -> Iterator[list[str]]:
+        query |= {"numPerPage": PAGE, "pageNumber": 1}
         while True:
-            found = self._ask("GET", "/api/candidates", query=query, timeout=self._settings.photometry_timeout)
-            yield [candidate["id"] for candidate in found["candidates"]]
-            if query["pageNumber"] * PAGE >= found["totalMatches"]:
+            found = self._ask("GET", f"/api/{what}", query=query, timeout=self._settings.photometry_timeout)
+            page, total = _page(found, what)
+            yield [one["id"] for one in page]
+            if query["pageNumber"] * PAGE >= total:
                 return
             query |= {"pageNumber": query["pageNumber"] + 1, "queryID": found.get("queryID")}
 
@@ -174,15 +182,21 @@ class SkyPortal:
         self._ask("POST", f"/api/sources/{object_id}/comments", message)
 
     def follow_up_requests(self, object_id: str) -> list[dict[str, Any]]:
-        """All follow-up requests of an object."""
+        """All follow-up requests of an object.
+
+        Raises
+        ------
+        SkyPortalError : also when the list breaks off
+        """
         query: dict[str, Any] = {"sourceID": object_id, "numPerPage": REQUESTS_PER_PAGE, "pageNumber": 1}
         requests_: list[dict[str, Any]] = []
         while True:
-            found = self._ask("GET", "/api/followup_request", query=query)
-            page = found["followup_requests"]
+            page, total = _page(self._ask("GET", "/api/followup_request", query=query), "followup_requests")
             requests_ += page
-            if not page or query["pageNumber"] * REQUESTS_PER_PAGE >= found["totalMatches"]:
+            if len(requests_) >= total:
                 return [one for one in requests_ if one["obj_id"] == object_id]  # it looks for parts of names
+            if not page:
+                raise SkyPortalError(f"{len(requests_)} followup_requests of {object_id} out of {total}", 200, True)
             query["pageNumber"] += 1
 
     def post_follow_up(self, message: Message) -> dict[str, Any]:
@@ -215,9 +229,9 @@ class SkyPortal:
         """
         if not self.has_token:
             raise SkyPortalError("skyportal.token is not set: SkyPortal's pages make one", 401, True, sent=False)
+        self._throttle.wait()
         if (pause := self.health.pause_s()) > 0:
             raise SkyPortalError(f"SkyPortal is left alone for {pause:.1f} s more", 503, True, False, pause)
-        self._throttle.wait()
         try:
             answer = self._session().request(
                 method,
@@ -270,6 +284,14 @@ def _never_connected(error: requests.RequestException) -> bool:
 def _not_there(what: str) -> SkyPortalError:
     """Something that SkyPortal's administrators have to add; until then the messages wait."""
     return SkyPortalError(what, 404, retriable=True)
+
+
+def _page(data: Any, what: str) -> tuple[list[dict[str, Any]], int]:
+    """One page of a list, and how long the list is."""
+    try:
+        return data[what], data["totalMatches"]
+    except (KeyError, TypeError) as error:
+        raise SkyPortalError(f"an answer without {what} and totalMatches", 200, retriable=True) from error
 
 
 def _envelope(answer: requests.Response) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ done: a poster that is killed resumes where it was, and nothing appears twice.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -194,8 +194,7 @@ class Delivery:
     def _post_candidate(self, dialogue: Dialogue, entries: list[Entry], later: int = 0) -> list[Entry]:
         """Post an alert for some filters; those that SkyPortal accepted, now or in an earlier attempt.
 
-        ``later``: microseconds added to ``passed_at``, which SkyPortal wants unique per object and filter; ours has
-        milliseconds, and two alerts of an object that pass in one batch may share it.
+        ``later``: microseconds added to ``passed_at``, which SkyPortal wants unique per object and filter.
         """
         message = messages.candidate_message(entries, dialogue.alert, dialogue.survey, later)
         try:
@@ -211,8 +210,7 @@ class Delivery:
         ours = {one.filter_id for one in passed if one.candid == entries[0]["candid"]}
         there = [entry for entry in entries if entry["filter_id"] in ours]
         missing = [entry for entry in entries if entry["filter_id"] not in ours]
-        moment = entries[0]["passed_at"] + timedelta(microseconds=later)
-        wanted = {(entry["filter_id"], moment) for entry in missing}
+        wanted = {(entry["filter_id"], messages.moment(entry, later)) for entry in missing}
         taken = any((one.filter_id, one.passed_at) in wanted for one in passed)
         if missing and trouble.status == 400 and (there or taken) and later < MOST_LATER:
             return there + self._post_candidate(dialogue, missing, later + 1)
@@ -232,7 +230,7 @@ class Delivery:
             self._done([entry], "annotation")
 
     def _annotate(self, entry: Entry, there: Mapping[str, Any]) -> None:
-        origin = messages.annotation_origin(entry, self._client.group(entry["group_id"]))
+        origin = messages.annotation_origin(entry, self._client.group(entry["group_id"], entry["filter_id"]))
         message = messages.annotation_message(entry, origin)
         annotation = there.get(origin)
         if annotation is None:
@@ -257,6 +255,7 @@ class Delivery:
         instrument, streams = self._client.instrument_id(survey), self._client.stream_ids(survey)
         self._look_at_band(dialogue.alert["candidate"], survey)
         light_curve = self._light_curve(dialogue)
+        whole = True
         for body, overwrite in messages.photometry_messages(
             dialogue.object_id, light_curve, survey, instrument, streams
         ):
@@ -265,7 +264,9 @@ class Delivery:
             except SkyPortalError as error:
                 _raise_if_retriable(error)
                 dialogue.refuse(entries, "photometry", error)
-        self._done(entries, "photometry")
+                whole = False
+        if whole:
+            self._done(entries, "photometry")
 
     def _look_at_band(self, candidate: Mapping[str, Any], survey: Survey) -> None:
         """Count an alert whose band neither its survey nor the settings name: its point can't be sent."""
@@ -305,13 +306,13 @@ class Delivery:
         waiting = [one for one in wanting if not {SAVED, NOT_SAVED} & set(one["done"])]
         if not waiting:
             return
-        undecided = _without(waiting, SAVING)
-        if undecided:
-            # decided once: after our own message the groups have it, whoever saved it
-            there = set() if dialogue.is_new else self._client.groups_of(dialogue.object_id)
-            self._done([one for one in undecided if one["group_id"] in there], NOT_SAVED, durable=True)
-            self._done([one for one in undecided if one["group_id"] not in there], SAVING, durable=True)
-        saving = [one for one in waiting if SAVING in one["done"]]
+        there = self._client.groups_of(dialogue.object_id) if dialogue.resumed or not dialogue.is_new else set()
+        undecided, decided = _without(waiting, SAVING), [one for one in waiting if SAVING in one["done"]]
+        # decided once: after our own message, whose answer may be lost, the groups have it, whoever saved it
+        self._done([one for one in undecided if one["group_id"] in there], NOT_SAVED, durable=True)
+        self._done([one for one in undecided if one["group_id"] not in there], SAVING, durable=True)
+        self._done([one for one in decided if one["group_id"] in there], SAVED, durable=True)
+        saving = [one for one in waiting if not {SAVED, NOT_SAVED} & set(one["done"])]
         if not saving:
             return
         try:
@@ -349,9 +350,10 @@ class Delivery:
             self._done([entry], "comment")
 
     def _follow_up(self, dialogue: Dialogue) -> None:
-        """What is to be followed up has its own entries."""
-        unsaved = {key for key, error in dialogue.refused.items() if error["step"] == "source"}
-        self._outbox.add(follow_up_entries(one for one in dialogue.candidates() if one["_id"] not in unsaved))
+        """What is to be followed up has its own entries, once its object is saved or was before."""
+        self._outbox.add(
+            follow_up_entries(one for one in dialogue.candidates() if {SAVED, NOT_SAVED} & set(one["done"]))
+        )
 
     def _done(self, entries: list[Entry], step: str, durable: bool = False) -> None:
         if entries:

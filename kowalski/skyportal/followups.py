@@ -1,7 +1,7 @@
 """Follow-up requests: at most one for the same observation, whatever fails on the way; a telescope is never triggered twice.
 
-A request is sent only after SkyPortal's list of the object's requests was read. Before it is sent that is marked durably: after
-an attempt whose answer was lost, every request there of the same kind counts as ours, whatever its status.
+A request is sent only after SkyPortal's list of the object's requests was read. Before it is sent that is marked durably, with
+the equal requests that were there: after an attempt whose answer was lost, one that was not counts as ours, whatever its status.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -78,37 +78,63 @@ class FollowUps:
 
     def _settle(self, entry: Entry) -> None:
         """Close an entry: sent, changed, not needed, or too late."""
-        request, object_id, now = entry["request"], entry["objectId"], datetime.now(UTC)
+        request = entry["request"]
         if "sent" not in entry["done"]:
-            late, tried = now > _latest(entry), entry.get("sending_at") is not None
-            there = [] if late and not tried else self._client.follow_up_requests(object_id)
-            equal = [one for one in there if _counts(one, tried, now) and is_equivalent(request, one)]
-            if late and not equal:
+            outcome = self._outcome(entry, datetime.now(UTC))
+            if outcome is None:
                 self._outbox.expire([entry["_id"]], _told(f"not sent by {_latest(entry):%Y-%m-%d %H:%M} UTC"))
                 return
-            if equal and tried:  # there was none when it was sent
-                outcome = {"did": "requested", "id": equal[0]["id"], "comment": True}
-            else:
-                outcome = self._update(request, equal) if equal else self._trigger(entry, now)
             self._note(entry, outcome=outcome)
             self._outbox.step_done([entry["_id"]], "sent", durable=True)
             entry["done"].append("sent")
         if request["comment"] and entry["outcome"]["comment"]:
             groups = list(dict.fromkeys([entry["group_id"], *request["data"]["target_group_ids"]]))
-            self._client.post_comment(object_id, messages.comment_message(request["comment"], groups))
+            self._client.post_comment(entry["objectId"], messages.comment_message(request["comment"], groups))
         self._outbox.deliver([entry["_id"]])
 
-    def _trigger(self, entry: Entry, now: datetime) -> dict[str, Any]:
+    def _outcome(self, entry: Entry, now: datetime) -> dict[str, Any] | None:
+        """What came of a request: sent now or by an earlier attempt, changed, the same as another; None: it is too late."""
+        late, tried = now > _latest(entry), entry.get("sending_at") is not None
+        if late and not tried:
+            return None
+        equal = [one for one in self._there(entry["objectId"]) if is_equivalent(entry["request"], one)]
+        ours = [one for one in equal if tried and one["id"] not in entry.get("there_before", ())]
+        if ours:
+            return {"did": "requested", "id": ours[0]["id"], "comment": True}
+        if late:
+            return None
+        counted = [one for one in equal if _counts(one, now)]
+        if counted:
+            return self._update(entry["request"], counted)
+        return self._trigger(entry, [one["id"] for one in equal], now)
+
+    def _there(self, object_id: str) -> list[dict[str, Any]]:
+        """All requests of an object.
+
+        Raises
+        ------
+        SkyPortalError : a retriable one, whatever the answer: without the list nothing can be decided
+        """
+        try:
+            return self._client.follow_up_requests(object_id)
+        except SkyPortalError as error:
+            if error.retriable:
+                raise
+            raise SkyPortalError(str(error), error.status, retriable=True) from error
+
+    def _trigger(self, entry: Entry, there_before: list[int], now: datetime) -> dict[str, Any]:
         before = entry.get("sending_at")
         if before is not None and not entry.get("answered") and (left := before + SETTLES - now) > timedelta(0):
             text = f"an attempt at {before:%H:%M:%S} got no answer and may still come through"
             raise SkyPortalError(text, None, True, wait_s=left.total_seconds())
-        self._note(entry, sending_at=now, answered=False)
+        seen = {"sending_at": before, "answered": entry.get("answered")}
+        if not self._outbox.claim(entry["_id"], seen, sending_at=now, answered=False, there_before=there_before):
+            raise SkyPortalError("another poster has it in hand", None, retriable=True)
         try:
             answer = self._client.post_follow_up(messages.follow_up_message(entry["request"], now))
         except SkyPortalError as error:
             if not error.sent:
-                self._note(entry, sending_at=before)
+                self._note(entry, **seen)
             elif error.status not in UNANSWERED:
                 self._note(entry, answered=True)
             raise
@@ -165,12 +191,12 @@ def _instruments(payload: Request) -> set[str]:
     return KINDS.get(kind, {str(kind)})
 
 
-def _counts(there: Request, any_status: bool, now: datetime) -> bool:
+def _counts(there: Request, now: datetime) -> bool:
     """Whether a request on SkyPortal stands in the way of another one."""
     status = str(there.get("status"))
     if "failed" in status:
         return now - _time(there["modified"]) < FAILED_COUNTS
-    return any_status or any(part in status for part in COUNTED)
+    return any(part in status for part in COUNTED)
 
 
 def _is_better(ours: float, there: Request, request: Request) -> bool:

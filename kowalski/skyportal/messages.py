@@ -34,7 +34,7 @@ class PhotometryMessage(NamedTuple):
 def candidate_message(entries: Sequence[Document], alert: Document, survey: Survey, later: int = 0) -> Message:
     """An alert as a candidate of the filters of some outbox entries, which share their ``passed_at``.
 
-    ``later``: microseconds added to it.
+    ``later``: microseconds added to it, see `moment`.
 
     Raises
     ------
@@ -44,19 +44,29 @@ def candidate_message(entries: Sequence[Document], alert: Document, survey: Surv
     ra, dec = candidate["ra"], candidate["dec"]
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
         raise PacketError("position", f"ra {ra}, dec {dec} is no position in degrees")
-    passed_at = entries[0]["passed_at"].astimezone(UTC) + timedelta(microseconds=later)
     message = {
         "id": entries[0]["objectId"],
         "ra": float(ra),
         "dec": float(dec),
         "filter_ids": [int(entry["filter_id"]) for entry in entries],
         "passing_alert_id": int(entries[0]["candid"]),
-        "passed_at": passed_at.strftime(DATE),
+        "passed_at": moment(entries[0], later).strftime(DATE),
         "origin": ORIGIN,
     }
     scores = (candidate.get(name) for name in survey.score_fields)
     score = next((value for value in scores if value is not None and math.isfinite(value)), None)
     return message if score is None else {**message, "score": float(score)}
+
+
+def moment(entry: Document, later: int = 0) -> datetime:
+    """When an alert passed, as SkyPortal is told: object, filter and this make a candidate.
+
+    The outbox has milliseconds, which two alerts of an object may share. The microseconds are their candids', so that they differ all
+    the same: of two equal ones a newer SkyPortal takes the second for the first, and says that all is well.
+    """
+    microseconds = int(entry["candid"]) % 997 + later  # a prime, since the candids of an object may end alike
+    passed_at: datetime = entry["passed_at"].astimezone(UTC)
+    return passed_at + timedelta(microseconds=microseconds)
 
 
 def annotation_origin(entry: Document, group: Document) -> str:

@@ -19,8 +19,8 @@ FORCED_ORIGIN = "alert_fp"
 FORCED_SNR = 3.0
 #: diffmaglim is a limit of this many sigma
 LIMIT_SIGMA = 5.0
-#: SkyPortal refuses more rows in one request
-MAX_ROWS = 10_000
+#: rows in one request: SkyPortal takes up to 8 s for these, of the 15 s that it has; it would refuse more than 10,000
+MAX_ROWS = 2000
 
 POSITIVE = (True, 1, "y", "Y", "t", "1", "T")
 

@@ -49,6 +49,18 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
 
 
 @pytest.fixture
+def client(receiver: Receiver) -> SkyPortal:
+    """A client of the receiver, which has two groups."""
+    receiver.start("--group", "2:11-19")
+    return SkyPortal(receiver.settings(), "0")
+
+
+@pytest.fixture
+def delivery(mongo: MongoDatabase, client: SkyPortal) -> Delivery:
+    return Delivery(client, mongo)
+
+
+@pytest.fixture
 def make_poster(mongo: MongoDatabase, receiver: Receiver) -> Iterator[Callable[..., Poster]]:
     """A function that starts a poster in a thread; it stops with the test."""
     started: list[tuple[Poster, threading.Thread]] = []

@@ -18,11 +18,16 @@ from kowalski.config import ROOT
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase
 from kowalski.database.objects import Objects
-from kowalski.database.outbox import Entry, Outbox, candidate_id, photometry_id
+from kowalski.database.outbox import FOLLOW_UP, SKYPORTAL, Entry, Outbox, Target, candidate_id, photometry_id
+from kowalski.filters.actions import Autosave, read_follow_up
 from kowalski.local.ports import free_ports
+from kowalski.outbox.poster import by_alert
 from kowalski.settings import SkyPortal as SkyPortalSettings
+from kowalski.skyportal.delivery import Delivery
 
 GROUP, FILTERS = 1, (1, 2)
+#: what a filter that autosaves asks for
+SAVE = {"comment": "Saved by a filter", "ignore_group_ids": [], "saver_id": 42}
 
 
 def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
@@ -111,6 +116,31 @@ def _entry(alert: Alert) -> Entry:
         "passed_at": now,
         "kafka": kafka,
     }
+
+
+def follow_up_request(
+    alert: Alert, group: int = GROUP, answer: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
+    """A follow-up request as a filter's pass carries it."""
+    stored = {
+        "active": True, "pipeline": [{"$match": {}}], "allocation_id": 5, "comment": "triggered",
+        "payload": {"observation_type": "IFU", "priority": 2}, **changes,
+    }  # fmt: skip
+    read = read_follow_up(stored)
+    assert read is not None
+    return read.request(alert.object_id, group, Autosave(), answer or {})
+
+
+def always() -> bool:
+    return True
+
+
+def send(delivery: Delivery, night: Night, entries: list[Entry], may_continue: Callable[[], bool] = always) -> None:
+    """Put entries into the outbox and send what is pending of their object, then its follow-up."""
+    night.outbox.add(entries)
+    for lane in (SKYPORTAL, FOLLOW_UP):
+        for alert in by_alert(night.outbox.pending_of(Target("ZTF", entries[0]["objectId"], lane))):
+            delivery.send(alert, may_continue)
 
 
 class Receiver:

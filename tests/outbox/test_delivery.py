@@ -1,39 +1,23 @@
 """One alert's dialogue with SkyPortal: its order, what it says, how it resumes, and what it does with refusals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
 import pytest
-from outbox_harness import FILTERS, GROUP, Night, Receiver
+from outbox_harness import FILTERS, GROUP, Night, Receiver, send
 
-from kowalski.database.client import MongoDatabase
-from kowalski.database.outbox import Entry, Outbox, Target
+from kowalski.database.outbox import Outbox
 from kowalski.database.skyportal_objects import SkyPortalObjects
-from kowalski.outbox.poster import by_alert
+from kowalski.errors import SkyPortalError
+from kowalski.skyportal import messages
 from kowalski.skyportal.client import SkyPortal
 from kowalski.skyportal.delivery import Delivery
 
 
 class Killed(BaseException):
     """The process died here."""
-
-
-def always() -> bool:
-    return True
-
-
-@pytest.fixture
-def delivery(mongo: MongoDatabase, receiver: Receiver) -> Delivery:
-    receiver.start()
-    return Delivery(SkyPortal(receiver.settings(), "0"), mongo)
-
-
-def send(delivery: Delivery, night: Night, entries: list[Entry], may_continue: Callable[[], bool] = always) -> None:
-    """Put entries into the outbox and send what is pending of their object."""
-    night.outbox.add(entries)
-    for alert in by_alert(night.outbox.pending_of(Target("ZTF", entries[0]["objectId"]))):
-        delivery.send(alert, may_continue)
 
 
 def test_a_new_object_is_told_in_order(delivery: Delivery, night: Night, receiver: Receiver) -> None:
@@ -163,11 +147,49 @@ def test_a_refused_annotation_stops_neither_photometry_nor_pictures(
     assert summary["points"] > 0
 
 
-def test_alerts_of_an_object_may_pass_in_the_same_moment(delivery: Delivery, night: Night, receiver: Receiver) -> None:
+def test_photometry_that_was_refused_is_sent_when_it_is_tried_again(
+    delivery: Delivery, client: SkyPortal, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise SkyPortalError("400 Instrument ZTF has no filter ztfg", 400, retriable=False)
+
+    first, second = night.longest[:2]
+    send(delivery, night, night.candidates(first, (1,)))
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "put_photometry", refuse)
+        send(delivery, night, night.photometry(second))
+    (failed,) = night.database["outbox"].find({"state": "failed"})
+    assert (failed["kind"], failed["error"]["step"]) == ("photometry", "photometry")
+    before = len(receiver.messages())
+    assert night.outbox.retry() == 1
+    send(delivery, night, night.photometry(second))
+    assert {path for _, path in receiver.messages()[before:]} == {"photometry"}
+    assert set(night.states().values()) == {"delivered"}
+
+
+def test_a_filter_that_its_group_got_a_moment_ago_signs_its_annotations(
+    delivery: Delivery, client: SkyPortal, night: Night, receiver: Receiver
+) -> None:
+    alert = night.longest[0]
+    client.group(GROUP, 1)["filters"][:] = [{"id": 1, "name": "filter 1"}]  # as it was when it was remembered
+    send(delivery, night, night.candidates(alert))
+    known = receiver.received(f"/{alert.object_id}")
+    assert [one["origin"] for one in known["annotations"]] == [f"group {GROUP}:filter {number}" for number in FILTERS]
+    assert set(night.states().values()) == {"delivered"}
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_alerts_of_an_object_may_pass_in_the_same_moment(
+    delivery: Delivery, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, alike: bool
+) -> None:
+    """Also where their candids end alike."""
+    if alike:
+        monkeypatch.setattr(messages, "moment", lambda one, later=0: one["passed_at"] + timedelta(microseconds=later))
     first, second = night.longest[:2]
     entries = night.candidates(first)
     send(delivery, night, entries + night.candidates(second, passed_at=entries[0]["passed_at"]))
-    assert receiver.received()["candidates"] == 4
+    summary = receiver.received()
+    assert (summary["candidates"], bool(summary["conflicts"])) == (4, alike)
     assert set(night.states().values()) == {"delivered"}
 
 

@@ -83,6 +83,26 @@ def test_what_is_closed_is_not_due_and_stays_closed(outbox: Outbox) -> None:
     assert outbox.add([entry("a", 1.0)]) == 0
 
 
+def test_what_was_refused_is_due_again_without_delay(outbox: Outbox) -> None:
+    outbox.add([entry("a", 1.0), entry("b", 1.0), entry("c", 1.0)])
+    outbox.postpone(["ZTF:a:1"], {"status": 500}, NOW, stalled=9)
+    outbox.fail(["ZTF:a:1", "ZTF:b:1"], {"status": 400})
+    assert outbox.retry(["ZTF:a:1", "ZTF:c:1"]) == 1
+    assert names(outbox) == ["a", "c"]
+    assert outbox.pending_of(Target("ZTF", "a"))[0]["stalled"] == 0
+    assert outbox.retry() == 1
+
+
+def test_an_entry_is_claimed_as_it_was_seen_or_not_at_all(outbox: Outbox) -> None:
+    outbox.add([entry("a", 1.0), entry("b", 1.0)])
+    assert outbox.claim("ZTF:a:1", {"sending_at": None}, sending_at=NOW)
+    assert not outbox.claim("ZTF:a:1", {"sending_at": None}, sending_at=LATER)
+    (seen,) = outbox.pending_of(Target("ZTF", "a"))
+    assert outbox.claim("ZTF:a:1", {"sending_at": seen["sending_at"]}, sending_at=LATER)
+    outbox.deliver(["ZTF:b:1"])
+    assert not outbox.claim("ZTF:b:1", {"sending_at": None}, sending_at=NOW)
+
+
 def test_latency_counts_from_kafkas_time_stamp(outbox: Outbox) -> None:
     assert outbox.latency_seconds() is None
     sent_at = datetime.now(UTC) - timedelta(seconds=10)

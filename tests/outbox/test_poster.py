@@ -192,9 +192,29 @@ def test_what_others_sent_to_skyportal_becomes_known(night: Night, receiver: Rec
         passed_at = (now - timedelta(days=5 * number + 1)).strftime("%Y-%m-%dT%H:%M:%S")
         message = {"id": f"other{number}", "ra": 1.0, "dec": 1.0, "filter_ids": [3], "passing_alert_id": number}
         client.post_candidate({**message, "passed_at": passed_at})
+    # passed long ago, but saved as a source now
+    client.post_candidate({**message, "id": "other3", "passed_at": "2018-01-01T00:00:00"})
+    client.post_source({"id": "other3", "group_ids": [GROUP]})
     make_poster()
     objects = SkyPortalObjects(night.database)
-    until(lambda: len(objects.known(["other0", "other1", "other2"])) == 3)
+    until(lambda: len(objects.known(["other0", "other1", "other2", "other3"])) == 4)
+    until(objects.refreshed_until)
+
+
+def test_candidates_become_known_though_sources_are_not_listed(
+    night: Night, receiver: Receiver, make_poster: MakePoster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> Any:
+        raise SkyPortalError("GET /api/sources: 400", 400)
+
+    receiver.start()
+    client = SkyPortal(receiver.settings(), "0")
+    passed_at = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S")
+    client.post_candidate({"id": "other", "ra": 1.0, "dec": 1.0, "filter_ids": [3], "passed_at": passed_at})
+    monkeypatch.setattr(SkyPortal, "sources_between", refused)
+    make_poster()
+    objects = SkyPortalObjects(night.database)
+    until(lambda: objects.known(["other"]))
     until(objects.refreshed_until)
 
 

@@ -111,6 +111,19 @@ def test_kafka_being_down_delays_and_loses_nothing(night: Night, kafka: str, mon
     assert not thread.is_alive()
 
 
+def test_a_result_that_cannot_be_told_is_closed_and_keeps_no_other_waiting(night: Night, kafka: str) -> None:
+    number = int(uuid4().int % 10**9)
+    alerts = fill(night, (number,))
+    odd = sorted(alerts, key=lambda each: each.jd)[1]
+    night.database["outbox"].update_one({"candid": odd.candid}, {"$set": {"alert.ra": "odd"}})
+    assert ResultPublisher(night.outbox, kafka, {}).send_some() == len(alerts) - 1
+    assert night.outbox.counts() == {"pending": 0, "delivered": len(alerts) - 1, "failed": 1, "expired": 0}
+    (failed,) = night.database["outbox"].find({"state": "failed"})
+    assert (failed["candid"], failed["error"]["step"]) == (odd.candid, "kafka")
+    assert failed["error"]["message"]
+    assert len(read(kafka, [f"kowalski.ztf.filter.{number}"], len(alerts) - 1).popitem()[1]) == len(alerts) - 1
+
+
 def test_who_is_not_active_sends_nothing(night: Night) -> None:
     fill(night)
     stopping = threading.Event()

@@ -111,7 +111,7 @@ def test_kafka_is_told_the_same_again_with_the_moment(night: Night) -> None:
     entries = list(night.database["outbox"].find({"lane": KAFKA, "candid": alert.candid}))
     assert [entry["kind"] for entry in entries].count("withdrawal") == 2
     told: dict[str, list[Any]] = {}
-    for message in messages_of(reversed(entries)):
+    for message in messages_of(entries[::-1]):
         (record,) = fastavro.reader(io.BytesIO(message.value))
         told.setdefault(message.topic, []).append(record)
     assert len(told) == 3

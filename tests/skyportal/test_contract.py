@@ -3,28 +3,17 @@
 import base64
 import io
 import json
-from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from receiver_calls import CANDIDATE, Call, calls, data
 
 from kowalski.skyportal.receiver import Answer, ReceiverState
 
-TOKEN = "token 0123-4567"
-Call = Callable[..., Answer]
-
-CANDIDATE = {
-    "id": "ZTF1",
-    "ra": 10.0,
-    "dec": 20.0,
-    "score": 0.9,
-    "filter_ids": [1, 2],
-    "passing_alert_id": 2475433850015010009,
-    "passed_at": "2024-01-02T03:04:05.678000",
-    "origin": "Kowalski",
-}
+ISO = "%Y-%m-%dT%H:%M:%S"
 ANNOTATION = {"obj_id": "ZTF1", "origin": "group:filter", "data": {"a": 1}, "group_ids": [1]}
 POINTS: dict[str, Any] = {
     "obj_id": "ZTF1",
@@ -51,38 +40,6 @@ def image(side: int = 168, kind: str = "PNG") -> str:
 THUMBNAIL = {"obj_id": "ZTF1", "data": image(), "ttype": "new"}
 
 
-@pytest.fixture
-def state() -> ReceiverState:
-    return ReceiverState({1: [1, 2, 3], 2: [4]})
-
-
-def calls(state: ReceiverState) -> Call:
-    def call(method: str, path: str, body: Any = None, token: str = TOKEN, **query: str) -> Answer:
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return state.handle(method, f"/api/{path}", query, {"Authorization": token}, raw)
-
-    return call
-
-
-@pytest.fixture
-def call(state: ReceiverState) -> Call:
-    return calls(state)
-
-
-@pytest.fixture
-def filled(call: Call) -> Call:
-    """A receiver that has the object."""
-    assert call("POST", "candidates", CANDIDATE).status == 200
-    return call
-
-
-def data(answer: Answer) -> Any:
-    assert answer.status == 200, answer
-    assert answer.envelope is not None
-    assert answer.envelope["status"] == "success"
-    return answer.envelope["data"]
-
-
 @pytest.mark.parametrize("token", ["", "Bearer x", "Token x", "tokenx", "token "])
 def test_who_does_not_say_token_is_not_let_in(call: Call, state: ReceiverState, token: str) -> None:
     answer = call("GET", "streams", token=token)
@@ -107,6 +64,14 @@ def test_unknown_paths_and_methods(call: Call) -> None:
 @pytest.mark.parametrize("path", ["candidates", "thumbnail", "sources/ZTF1/annotations"])
 def test_a_body_that_is_no_object_is_an_error_of_the_server(filled: Call, path: str, body: bytes) -> None:
     assert filled("POST", path, body).status == 500
+
+
+@pytest.mark.parametrize("bad", [{"obj_id": ["ZTF1"]}, {"filter": [["ztfg"], "ztfr"]}])
+def test_what_skyportal_trips_over_is_an_error_of_the_server_and_remembered(
+    filled: Call, state: ReceiverState, bad: dict[str, Any]
+) -> None:
+    assert filled("PUT", "photometry", {**POINTS, **bad}).status == 500
+    assert len(state.violations) == 1
 
 
 def test_a_candidate_is_taken_once(call: Call, state: ReceiverState) -> None:
@@ -157,7 +122,7 @@ def test_filters_that_are_unknown_are_ignored(call: Call) -> None:
 def test_candidates_that_are_refused(call: Call, state: ReceiverState, bad: dict[str, Any]) -> None:
     assert call("POST", "candidates", {**CANDIDATE, **bad}).status in (400, 500)
     assert len(state.violations) == 1
-    assert state.objects == {}
+    assert state.marshal.objects == {}
 
 
 def test_candidates_are_listed_by_page(call: Call) -> None:
@@ -169,6 +134,17 @@ def test_candidates_are_listed_by_page(call: Call) -> None:
     assert pages[0]["totalMatches"] == 5
     assert call("GET", "candidates", **window, pageNumber="4").status == 400
     assert data(call("GET", "candidates", startDate="2025-01-01", endDate="2026-01-01"))["candidates"] == []
+
+
+def test_sources_are_listed_by_the_time_they_were_saved(filled: Call) -> None:
+    filled("POST", "candidates", {**CANDIDATE, "id": "ZTF2"})
+    assert filled("POST", "sources", {"id": "ZTF1", "group_ids": [1]}).status == 200
+    now = datetime.now(UTC)
+    window = {"savedAfter": f"{now - timedelta(hours=1):{ISO}}", "savedBefore": f"{now + timedelta(hours=1):{ISO}}"}
+    found = data(filled("GET", "sources", **window))
+    assert ([one["id"] for one in found["sources"]], found["totalMatches"]) == (["ZTF1"], 1)
+    assert filled("GET", "sources", **window, pageNumber="2").status == 400
+    assert data(filled("GET", "sources", savedAfter="2020-01-01", savedBefore="2021-01-01"))["sources"] == []
 
 
 def test_photometry_is_kept_once(filled: Call, state: ReceiverState) -> None:
@@ -183,7 +159,7 @@ def test_forced_photometry_is_overwritten(filled: Call, state: ReceiverState) ->
     forced = {**POINTS, "origin": ["alert_fp", "alert_fp"]}
     filled("PUT", "photometry", forced, **flags)
     filled("PUT", "photometry", {**forced, "flux": [200.0, 300.0]}, **flags)
-    described = state.describe("ZTF1")
+    described = state.marshal.describe("ZTF1")
     assert described is not None
     assert [row["flux"] for row in described["photometry"]] == [200.0, 300.0]
     assert filled("PUT", "photometry", {**forced, "mjd": [1.0, 1.0]}, **flags).status == 400
@@ -301,7 +277,7 @@ def test_nothing_is_forgotten_at_a_restart(tmp_path: Path) -> None:
     with store.open("a") as torn:
         torn.write('{"method": "POST", "pa')
     after = ReceiverState({1: [1, 2]}, store=store)
-    assert after.describe("ZTF1") == before.describe("ZTF1")
+    assert after.marshal.describe("ZTF1") == before.marshal.describe("ZTF1")
     assert after.messages == before.messages
     assert (after.violations, after.conflicts) == (before.violations, before.conflicts)
     assert calls(after)("POST", "candidates", CANDIDATE).status == 400

@@ -10,7 +10,7 @@ from kowalski.alert_broker_ztf import SURVEY
 from kowalski.errors import PacketError, SkyPortalError
 from kowalski.skyportal import messages
 from kowalski.skyportal.contract import check_annotation, check_candidate, photometry_rows
-from kowalski.skyportal.receiver import INSTRUMENTS
+from kowalski.skyportal.marshal import INSTRUMENTS
 
 JD = 2460000.5
 STREAMS = {name: number for number, name in enumerate(dict.fromkeys(SURVEY.streams.values()), 1)}
@@ -41,11 +41,21 @@ def test_a_candidate_names_its_filters_and_keeps_its_time() -> None:
         "score": 0.7,
         "filter_ids": [3, 4],
         "passing_alert_id": 5,
-        "passed_at": "2024-01-02T03:04:05.678000",
+        "passed_at": "2024-01-02T03:04:05.678005",
         "origin": "Kowalski",
     }
     later = messages.candidate_message([entry()], alert(), SURVEY, later=2)
-    assert later["passed_at"] == "2024-01-02T03:04:05.678002"
+    assert later["passed_at"] == "2024-01-02T03:04:05.678007"
+
+
+def test_alerts_of_one_moment_differ_in_their_microseconds() -> None:
+    """A newer SkyPortal takes the second of two equal ones for the first, and says that all is well."""
+    first, second = (
+        messages.candidate_message([entry(candid=candid)], alert(candid=candid), SURVEY)["passed_at"]
+        for candid in (2475433850015010009, 2476433850015010009)
+    )
+    assert first != second
+    assert {first[:23], second[:23]} == {"2024-01-02T03:04:05.678"}
 
 
 @pytest.mark.parametrize("scores", [{"drb": 0.9}, {"drb": float("nan"), "rb": 0.9}])

@@ -134,5 +134,7 @@ def test_rows_are_split_by_stream_and_the_rights_of_none_are_widened() -> None:
 
 
 def test_long_light_curves_go_in_several_requests() -> None:
+    """Of 2000 points at most: SkyPortal took 2.4 to 7.9 s for these, and has 15."""
+    assert MAX_ROWS == 2000
     columns = curve(*(limit(jd=JD - 1 - number, diffmaglim=20 + number / 1e5) for number in range(MAX_ROWS)))
     assert [len(rows["mjd"]) for _, _, rows in photometry_requests(columns, SURVEY)] == [MAX_ROWS, 1]

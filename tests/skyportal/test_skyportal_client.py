@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import pytest
 
@@ -186,16 +187,20 @@ def test_an_object_is_known_as_candidate_or_source(server: Server, client: SkyPo
 def test_a_group_is_remembered_for_a_while_and_its_absence_is_not(
     server: Server, client: SkyPortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group = {"id": 7, "name": "group"}
+    group = {"id": 7, "name": "group", "filters": [{"id": 3, "name": "SNe"}]}
     server.answers = [refusal(400), success(group)]
-    error_of(lambda: client.group(7))
-    assert [client.group(7), client.group(7)] == [group, group]
+    error_of(lambda: client.group(7, 3))
+    assert [client.group(7, 3), client.group(7, 3)] == [group, group]
     assert len(server.asked) == 2
     assert server.asked[0][1] == "/api/groups/7?includeGroupUsers=False"
+    grown = {**group, "filters": [*group["filters"], {"id": 4, "name": "AGN"}]}
+    server.answers = [success(grown)]
+    assert [client.group(7, 4), client.group(7, 3), client.group(7, 4)] == [grown] * 3
+    assert len(server.asked) == 3
     monkeypatch.setattr(client_module, "GROUP_TTL", -1.0)
-    client.group(8)
-    client.group(8)
-    assert len(server.asked) == 4
+    client.group(8, 3)
+    client.group(8, 3)
+    assert len(server.asked) == 5
 
 
 def test_instrument_and_streams_are_found_by_name(server: Server, client: SkyPortal) -> None:
@@ -224,6 +229,41 @@ def test_pages_end_where_the_list_does(server: Server, client: SkyPortal) -> Non
     assert list(client.candidates_between(now - timedelta(days=1), now)) == [["a"], ["b"]]
     assert "pageNumber=2" in server.asked[1][1]
     assert "queryID=q" in server.asked[1][1]
+
+
+def test_sources_are_listed_by_when_they_were_saved(server: Server, client: SkyPortal) -> None:
+    server.answers = [success({"sources": [{"id": "a"}], "totalMatches": 1})]
+    end = datetime(2024, 1, 2, tzinfo=UTC)
+    assert list(client.sources_between(end - timedelta(days=1), end)) == [["a"]]
+    path = unquote(server.asked[0][1])
+    assert path.startswith("/api/sources?")
+    assert "savedAfter=2024-01-01T00:00:00" in path
+    assert "savedBefore=2024-01-02T00:00:00" in path
+
+
+def test_a_list_of_requests_that_breaks_off_is_none(server: Server, client: SkyPortal) -> None:
+    """To trust it would be to trigger a telescope twice."""
+    one = {"id": 1, "obj_id": "a"}
+    page = {"followup_requests": [one], "totalMatches": 3}
+    server.answers = [
+        success(page),
+        success({**page, "followup_requests": [{**one, "id": 2}, {**one, "obj_id": "ab"}]}),
+    ]
+    assert [each["id"] for each in client.follow_up_requests("a")] == [1, 2]
+    for second in ({**page, "followup_requests": []}, None, {}):
+        server.answers = [success(page), success(second)]
+        assert error_of(lambda: client.follow_up_requests("a")).retriable
+    server.answers = [success({})]
+    assert error_of(lambda: list(client.sources_between(datetime.now(UTC), datetime.now(UTC)))).retriable
+
+
+def test_who_waits_for_the_rate_limit_respects_a_wish_to_wait(
+    server: Server, client: SkyPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That SkyPortal told another thread meanwhile."""
+    monkeypatch.setattr(client._throttle, "wait", lambda: client.health.hold(30))
+    assert error_of(lambda: client.post_thumbnail({})).retriable
+    assert server.asked == []
 
 
 def test_candidacies_carry_utc(server: Server, client: SkyPortal) -> None:

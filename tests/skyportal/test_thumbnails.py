@@ -9,16 +9,13 @@ import matplotlib
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.visualization import AsymmetricPercentileInterval, ImageNormalize, LinearStretch, LogStretch
-from matplotlib.figure import Figure
 from PIL import Image
 
+from benchmarks.thumbnails import drawn, figure, stamps_in
 from kowalski.alert_broker_ztf import SURVEY
-from kowalski.alerts.cutouts import read_stamp
-from kowalski.alerts.decode import decode
 from kowalski.alerts.pictures import SIZE, bone, resample
 from kowalski.errors import PacketError
-from kowalski.skyportal.thumbnails import THUMBNAILS, make_thumbnail
+from kowalski.skyportal.thumbnails import make_thumbnail
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -31,34 +28,18 @@ def picture(image: np.ndarray, role: str = "science") -> np.ndarray:
     return pixels(base64.b64decode(make_thumbnail(gzip.compress(file.getvalue()), role, SURVEY)))
 
 
-def drawn(stamp: bytes, role: str) -> np.ndarray:
-    """The figure that thumbnails used to be."""
-    image = np.flipud(read_stamp(stamp).astype(float))
-    image = np.where(np.abs(image) <= 1e20, image, np.nan)
-    image = np.nan_to_num(image, nan=np.nanmean(image))
-    shades = ImageNormalize(image, stretch=LinearStretch() if role == "difference" else LogStretch())(image)
-    low, high = AsymmetricPercentileInterval(1, 100).get_limits(shades)
-    return figure(shades, low, high)
-
-
-def figure(shades: np.ndarray, low: float, high: float) -> np.ndarray:
-    canvas = Figure(figsize=(4, 4), dpi=42)
-    axes = canvas.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.imshow(shades, cmap="bone", origin="lower", vmin=low, vmax=high)
-    file = io.BytesIO()
-    canvas.savefig(file, dpi=42)
-    return pixels(file.getvalue())
-
-
 def test_real_cutouts_look_as_they_used_to(test_data: Path) -> None:
-    for path in sorted(test_data.glob("ztf_alerts/*/*.avro"))[::4]:
-        (record,) = decode(path.read_bytes())
-        for role in THUMBNAILS:
-            stamp = SURVEY.stamp(record, role)
-            ours, theirs = pixels(base64.b64decode(make_thumbnail(stamp, role, SURVEY))), drawn(stamp, role)
-            assert ours.shape == theirs.shape == (SIZE, SIZE, 3)
-            assert np.abs(ours - theirs).mean() < 2  # of 255
+    """Mean differences are of 255; pictures turned or stretched otherwise would differ by ten times as much."""
+    otherwise: dict[str, list[float]] = {"upside down": [], "mirrored": [], "stretched": []}
+    for role, stamp in stamps_in(test_data / "ztf_alerts")[::4]:
+        shown, theirs = make_thumbnail(stamp, role, SURVEY), pixels(drawn(stamp, role))
+        ours = pixels(base64.b64decode(shown))
+        assert ours.shape == theirs.shape == (SIZE, SIZE, 3)
+        assert np.abs(ours - theirs).mean() < 2
+        stretched = pixels(drawn(stamp, "science" if role == "difference" else "difference"))
+        for how, other in zip(otherwise, (theirs[::-1], theirs[:, ::-1], stretched), strict=True):
+            otherwise[how].append(float(np.abs(ours - other).mean()))
+    assert all(np.median(differences) > 10 for differences in otherwise.values()), otherwise
 
 
 def test_the_colour_map_is_bone() -> None:
@@ -69,7 +50,7 @@ def test_the_colour_map_is_bone() -> None:
 @pytest.mark.parametrize("side", [30, 61, 63, 81, 84, 168, 200])
 def test_stamps_of_any_size_are_resampled_as_matplotlib_does(side: int) -> None:
     image = np.random.default_rng(side).random((side, side))  # noise is the worst case
-    theirs = figure(image, 0, 1)[::-1]
+    theirs = pixels(figure(image, 0, 1))[::-1]
     assert np.abs(bone()[np.clip(resample(image) * 256, 0, 255).astype(int)] - theirs).mean() < 4
 
 

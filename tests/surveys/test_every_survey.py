@@ -17,7 +17,7 @@ from kowalski.alerts.document import read_batch
 from kowalski.alerts.survey import Survey, get_survey
 from kowalski.database.client import MongoDatabase
 from kowalski.skyportal import contract, messages
-from kowalski.skyportal.receiver import INSTRUMENTS
+from kowalski.skyportal.marshal import INSTRUMENTS
 from kowalski.skyportal.thumbnails import THUMBNAILS
 
 NAN = float("nan")

@@ -3,7 +3,6 @@
 import copy
 import json
 import struct
-from importlib.metadata import PackageNotFoundError, files
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import pytest
 from astropy.time import Time
 from bson.int64 import Int64
 from confluent_kafka import Consumer
-from packets import packet, real_files
+from lsst_harness import TOPIC, alerts_of, as_files, as_messages, changed, forced, message, plain, schemas
+from packets import packet
 from surveys_harness import MakeWorker, aux_of, put_filter
 
 from kowalski.alert_broker import consumer_settings
@@ -22,62 +22,16 @@ from kowalski.alert_broker_lsst import SURVEY, schema_file
 from kowalski.alert_worker import AlertWorker
 from kowalski.alerts.cutouts import read_stamp
 from kowalski.alerts.decode import Packet, decode
-from kowalski.alerts.document import Alert, read_batch
-from kowalski.alerts.drift import fields_of, unmet
+from kowalski.alerts.document import read_batch
 from kowalski.alerts.schemas import SchemaStore, read_schema
 from kowalski.alerts.times import jd_of_tai
 from kowalski.config import build, merge, settings_tree
 from kowalski.database.client import MongoDatabase
-from kowalski.settings import SchemaSource
 from kowalski.skyportal import contract, messages
-from kowalski.skyportal.photometry import make_photometry
-from kowalski.skyportal.receiver import INSTRUMENTS
+from kowalski.skyportal.marshal import INSTRUMENTS
 from kowalski.skyportal.thumbnails import THUMBNAILS
 
-TOPIC = "lsst-alerts"
-
-
-def store(folder: Path) -> SchemaStore:
-    return SchemaStore(SchemaSource(registry=None, folder=str(folder)), schema_file)
-
-
-@pytest.fixture(scope="session")
-def schemas(test_data: Path) -> SchemaStore:
-    return store(test_data / "lsst_schemas")
-
-
-def as_files(data: Path) -> list[Packet]:
-    return [packet(path.read_bytes(), number, TOPIC) for number, path in enumerate(real_files(data, "lsst"))]
-
-
-def as_messages(data: Path) -> list[Packet]:
-    paths = sorted((data / "lsst_alerts" / "v10_wire").glob("*.wire"))
-    return [packet(path.read_bytes(), number, TOPIC) for number, path in enumerate(paths)]
-
-
-def alerts_of(packets: list[Packet], schemas: SchemaStore) -> list[Alert]:
-    alerts, refusals = read_batch(packets, SURVEY, schemas)
-    assert refusals == []
-    return alerts
-
-
-def message(record: Any, schema: Any, number: int = 1000) -> bytes:
-    body = BytesIO()
-    fastavro.schemaless_writer(body, schema, record)
-    return struct.pack(">BI", 0, number) + body.getvalue()
-
-
-def changed(data: bytes, schemas: SchemaStore, change: Any) -> bytes:
-    """A real packet, as a message, whose record was changed."""
-    (record,) = decode(data)
-    change(record)
-    return message(record, schemas(1000))
-
-
-def plain(alert: Alert) -> str:
-    """All that an alert is, down to the types; NaN equals NaN."""
-    return repr((alert.document, alert.histories, alert.candid, alert.object_id, alert.jd, alert.ra, alert.dec))
-
+__all__ = ["schemas"]
 
 # documents -----------------------------------------------------------------------------------------------------------
 
@@ -159,71 +113,6 @@ def test_faint_and_missing_fluxes(test_data: Path, schemas: SchemaStore) -> None
     assert candidate(band=None)["fid"] is None
 
 
-# every version -------------------------------------------------------------------------------------------------------
-
-VERSIONS = [700, 701, 702, 703, 704, 800, 900, 1000, 1100, 1101]
-
-
-@pytest.fixture(scope="session")
-def all_schemas(tmp_path_factory: pytest.TempPathFactory) -> SchemaStore:
-    """All versions, from the package lsst-alert-packet, whose licence keeps it out of requirements.txt."""
-    try:
-        found = files("lsst-alert-packet") or []
-    except PackageNotFoundError:
-        pytest.skip("lsst-alert-packet, which has all versions of the schema, is not installed")
-    folder = tmp_path_factory.mktemp("all_schemas")
-    for file in found:
-        if file.suffix == ".avsc":
-            place = folder.joinpath(*file.parts[-3:])
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.read_binary())
-    return store(folder)
-
-
-@pytest.mark.parametrize("number", VERSIONS)
-def test_every_version_is_read(test_data: Path, all_schemas: SchemaStore, number: int) -> None:
-    schema = all_schemas(number)
-    assert unmet(fields_of(schema), SURVEY.needed) == []
-    (record,) = decode(as_files(test_data)[3].data)
-    record["prvDiaForcedSources"] = [forced(record, 1, 5.0)]
-    record["alertId"] = record["diaSourceId"]
-    written = fitted(record, schema, {})
-    (alert,) = alerts_of([packet(message(written, schema, number))], all_schemas)
-    assert (alert.candid, alert.object_id) == (record["diaSourceId"], str(record["diaSource"]["diaObjectId"]))
-    assert {"jd", "ra", "dec", "magpsf", "sigmapsf", "isdiffpos", "fid"} <= alert.candidate.keys()
-    assert alert.candidate["isdiffpos"] is True
-    aux = aux_of([alert], SURVEY)
-    assert (len(aux["prvDiaSources"]), len(aux["prvDiaForcedSources"])) == (2, 1)
-    assert len(make_photometry(alert.candidate, aux["prvDiaSources"], aux["prvDiaForcedSources"], SURVEY)["mjd"]) == 4
-
-
-def fitted(value: Any, kind: Any, named: dict[str, Any]) -> Any:
-    """A value as far as a schema has it, and what the schema has besides as something neutral."""
-    if isinstance(kind, list):
-        if value is None and "null" in kind:
-            return None
-        return fitted(value, next(branch for branch in kind if branch != "null"), named)
-    kind = named.get(kind, kind) if isinstance(kind, str) else kind
-    if isinstance(kind, str):
-        neutral = {"long": 0, "int": 0, "float": 0.0, "double": 0.0, "string": "", "bytes": b"", "boolean": False}
-        return neutral[kind] if value is None else value
-    if kind["type"] == "array":
-        return [fitted(item, kind["items"], named) for item in value or []]
-    if kind["type"] != "record":
-        return fitted(value, kind["type"], named)
-    named[kind["name"]] = kind
-    return {field["name"]: fitted((value or {}).get(field["name"]), field["type"], named) for field in kind["fields"]}
-
-
-def test_a_message_of_one_version_is_never_read_with_another(test_data: Path, all_schemas: SchemaStore) -> None:
-    """Bodies of 9.0 and 10.0 may decode as each other."""
-    (record,) = decode(as_files(test_data)[0].data)
-    written = fitted(record, all_schemas(900), {})
-    (alert,) = alerts_of([packet(message(written, all_schemas(900), 900))], all_schemas)
-    assert "MPCORB" in alert.document
-    assert "mpc_orbits" not in alert.document
-
-
 # the chain -----------------------------------------------------------------------------------------------------------
 
 
@@ -264,14 +153,6 @@ def test_stored_and_filtered(make_worker: MakeWorker, mongo: MongoDatabase, test
     again = worker.process(as_files(test_data))
     assert (again.stored, again.known) == (0, 10)
     assert repr((list(mongo["LSST_alerts"].find()), list(mongo["LSST_alerts_aux"].find()))) == repr(before)
-
-
-def forced(record: dict[str, Any], number: int, snr: float, **fields: Any) -> dict[str, Any]:
-    source = record["diaSource"]
-    taken = {name: source[name] for name in ("visit", "detector", "diaObjectId", "ra", "dec", "band")}
-    flux = {"psfFlux": 100.0 * snr, "psfFluxErr": 100.0, "scienceFlux": 1.0, "scienceFluxErr": 1.0}
-    when = {"midpointMjdTai": source["midpointMjdTai"] - number, "timeProcessedMjdTai": source["timeProcessedMjdTai"]}
-    return {"diaForcedSourceId": number, **taken, **flux, **when, "timeWithdrawnMjdTai": None, **fields}
 
 
 def test_histories_are_merged_by_their_identifiers(

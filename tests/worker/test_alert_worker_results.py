@@ -125,7 +125,7 @@ def test_outbox_entries(worker: AlertWorker, stocked: MongoDatabase) -> None:
     assert (report.posted, report.passed) == (2, {1: 1, 2: 1})
     first, second = state(stocked)["outbox"]
     assert abs((datetime.now(UTC).replace(tzinfo=None) - second.pop("passed_at")).total_seconds()) < 60
-    for name in ("attempts", "next_attempt_at", "delivered_at", "error", "done", "lane"):
+    for name in ("attempts", "stalled", "next_attempt_at", "delivered_at", "error", "done", "lane"):
         del second[name]
     request = second.pop("auto_followup")
     assert (request["comment"], request["data"]["payload"]) == (

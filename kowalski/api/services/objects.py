@@ -134,7 +134,7 @@ def _of_histories(aux: Mapping[str, Any], survey: Survey) -> Iterator[Point]:
 
 def _point(kind: str, jd: float, said: Mapping[str, Any], survey: Survey) -> Point:
     band = survey.bands.get(survey.fid_of(said))
-    return {"kind": kind, "survey": survey.name, "jd": jd, "mjd": jd - MJD_ZERO, "band": band, **said}
+    return {"kind": kind, "jd": jd, "mjd": jd - MJD_ZERO, **said, "survey": survey.name, "band": band}
 
 
 async def read_surveys(reads: Reads, bands: Bands) -> list[dict[str, Any]]:

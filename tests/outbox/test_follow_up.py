@@ -1,59 +1,19 @@
-"""Autosave, comments and follow-up: what SkyPortal is asked, in which order, and that no telescope is asked twice."""
+"""Follow-up requests: the conditions under which a telescope is asked, and that it is never asked twice."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from outbox_harness import GROUP, Night, Receiver, until
+from outbox_harness import GROUP, SAVE, Night, Receiver, follow_up_request, send, until
 
 from kowalski.alerts.document import Alert
-from kowalski.database.client import MongoDatabase
-from kowalski.database.outbox import FOLLOW_UP, Entry, Outbox, Target
+from kowalski.database.outbox import FOLLOW_UP, Outbox, Target
 from kowalski.errors import SkyPortalError
-from kowalski.filters.actions import Autosave, read_follow_up
 from kowalski.outbox.poster import Poster, by_alert
 from kowalski.skyportal.client import SkyPortal
 from kowalski.skyportal.delivery import Delivery
 from kowalski.skyportal.followups import is_equivalent
-
-SAVE = {"comment": "Saved by a filter", "ignore_group_ids": [], "saver_id": 42}
-
-
-@pytest.fixture
-def client(receiver: Receiver) -> SkyPortal:
-    receiver.start("--group", "2:11-19")
-    return SkyPortal(receiver.settings(), "0")
-
-
-@pytest.fixture
-def delivery(mongo: MongoDatabase, client: SkyPortal) -> Delivery:
-    return Delivery(client, mongo)
-
-
-def request(alert: Alert, group: int = GROUP, answer: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """A follow-up request as a filter's pass carries it."""
-    stored = {
-        "active": True, "pipeline": [{"$match": {}}], "allocation_id": 5, "comment": "triggered",
-        "payload": {"observation_type": "IFU", "priority": 2}, **changes,
-    }  # fmt: skip
-    read = read_follow_up(stored)
-    assert read is not None
-    return read.request(alert.object_id, group, Autosave(), answer or {})
-
-
-def send(delivery: Delivery, night: Night, entries: list[Entry]) -> None:
-    """Put entries into the outbox and send what is pending of their object, follow-up included."""
-    night.outbox.add(entries)
-    for lane in ("skyportal", FOLLOW_UP):
-        for alert in by_alert(night.outbox.pending_of(Target("ZTF", entries[0]["objectId"], lane))):
-            delivery.send(alert, lambda: True)
-
-
-def kinds(receiver: Receiver, since: int = 0) -> list[str]:
-    """What came, by the last part of its path, repetitions left out."""
-    names = [path.rpartition("/")[2] for _, path in receiver.messages()[since:]]
-    return [name for place, name in enumerate(names) if place == 0 or name != names[place - 1]]
 
 
 def follow_up_of(receiver: Receiver, alert: Alert) -> list[dict[str, Any]]:
@@ -61,109 +21,13 @@ def follow_up_of(receiver: Receiver, alert: Alert) -> list[dict[str, Any]]:
     return found
 
 
-# sources and comments ------------------------------------------------------------------------------------------------
-
-
-def test_a_new_object_is_saved_after_its_thumbnails_and_then_followed_up(
-    delivery: Delivery, night: Night, receiver: Receiver
-) -> None:
-    alert = night.longest[0]
-    send(delivery, night, night.candidates(alert, [1], autosave=SAVE, auto_followup=request(alert)))
-    assert kinds(receiver) == ["candidates", "annotations", "photometry", "thumbnail", "sources", "comments", "followup_request", "comments"]  # fmt: skip
-    known = receiver.received(f"/{alert.object_id}")
-    assert known["groups"] == {str(GROUP): 42}
-    assert known["comments"] == [
-        {"text": "Saved by a filter", "group_ids": [GROUP]},
-        {"text": "triggered (priority: 2)", "group_ids": [GROUP]},
-    ]
-    (sent,) = known["followup_requests"]
-    assert (sent["allocation_id"], sent["target_groups"]) == (5, [{"id": GROUP}])
-    payload = sent["payload"]
-    assert (payload["observation_type"], payload["priority"]) == ("IFU", 2.0)
-    start, end = (datetime.fromisoformat(payload[name]) for name in ("start_date", "end_date"))
-    assert end - start == timedelta(days=7)
-    assert abs(datetime.now(UTC) - start.replace(tzinfo=UTC)) < timedelta(minutes=1)
-    assert set(night.states().values()) == {"delivered"}
-    assert receiver.received()["violations"] == []
-
-
-def test_a_known_object_is_saved_before_its_photometry(delivery: Delivery, night: Night, receiver: Receiver) -> None:
-    first, second = night.longest[:2]
-    send(delivery, night, night.candidates(first, [1]))
-    before = len(receiver.messages())
-    send(delivery, night, night.candidates(second, [1], autosave=SAVE))
-    assert kinds(receiver, before) == ["candidates", "sources", "photometry", "comments"]
-
-
-def test_a_group_that_has_the_object_saves_nothing(delivery: Delivery, night: Night, receiver: Receiver) -> None:
-    first, second = night.longest[:2]
-    send(delivery, night, night.candidates(first, [1], autosave=SAVE))
-    before = len(receiver.messages())
-    again = night.candidates(second, [1], autosave={**SAVE, "comment": "another"})
-    send(delivery, night, again + night.candidates(second, [11], autosave=SAVE, group_id=2))
-    assert [one for one in receiver.messages()[before:] if one[1] == "sources"] == [("POST", "sources")]
-    known = receiver.received(f"/{first.object_id}")
-    assert known["groups"].keys() == {str(GROUP), "2"}
-    assert [(one["text"], one["group_ids"]) for one in known["comments"]] == [(SAVE["comment"], [1]), (SAVE["comment"], [2])]  # fmt: skip
-
-
-def test_a_group_that_ignores_what_others_saved(delivery: Delivery, night: Night, receiver: Receiver) -> None:
-    """Also where all save in one message; then nobody comments for it, and no telescope is triggered."""
-    first, second = night.longest[:2]
-    send(delivery, night, night.candidates(first, [1], autosave=SAVE))
-    ignoring = {**SAVE, "ignore_group_ids": [GROUP], "comment": "mine"}
-    send(
-        delivery, night, night.candidates(second, [11], group_id=2, autosave=ignoring, auto_followup=request(second, 2))
-    )
-    known = receiver.received(f"/{first.object_id}")
-    assert known["groups"].keys() == {str(GROUP)}
-    assert [one["text"] for one in known["comments"]] == [SAVE["comment"]]
-    assert known["followup_requests"] == []
-    (asked,) = night.database["outbox"].find({"kind": "followup"})
-    assert (asked["state"], asked["outcome"]["did"]) == ("delivered", "ignored")
-
-
-def test_a_source_that_is_refused_is_not_followed_up(delivery: Delivery, night: Night, receiver: Receiver) -> None:
-    alert = night.longest[0]
-    send(delivery, night, night.candidates(alert, [1], group_id=77, annotations=None, autosave=SAVE, auto_followup=request(alert, 77)))  # fmt: skip
-    (entry,) = night.database["outbox"].find()
-    assert (entry["state"], entry["error"]["step"]) == ("failed", "source")
-    assert "77" in entry["error"]["message"]
-
-
-@pytest.mark.parametrize("lost", ["POST /api/sources", "comments"])
-def test_an_answer_that_was_lost_changes_nothing(
-    delivery: Delivery, client: SkyPortal, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, lost: str
-) -> None:
-    alert = night.longest[0]
-    ask = client._ask
-
-    def once(method: str, path: str, *arguments: Any, **more: Any) -> Any:
-        answer = ask(method, path, *arguments, **more)
-        if f"{method} {path}".endswith(lost):
-            monkeypatch.setattr(client, "_ask", ask)
-            raise SkyPortalError("timed out", None, retriable=True)
-        return answer
-
-    monkeypatch.setattr(client, "_ask", once)
-    entries = night.candidates(alert, [1], autosave=SAVE)
-    with pytest.raises(SkyPortalError, match="timed out"):
-        send(delivery, night, entries)
-    send(delivery, night, entries)
-    known = receiver.received(f"/{alert.object_id}")
-    assert known["groups"] == {str(GROUP): 42}
-    assert [one["text"] for one in known["comments"]] == [SAVE["comment"]]
-    assert set(night.states().values()) == {"delivered"}
-
-
-# follow-up -----------------------------------------------------------------------------------------------------------
-
-
 def asked(
     delivery: Delivery, night: Night, alert: Alert, number: int = 1, answer: Any = None, **changes: Any
 ) -> dict[str, Any]:
     """Send a candidate with follow-up; the entry of the latter."""
-    entries = night.candidates(alert, [number], autosave=SAVE, auto_followup=request(alert, answer=answer, **changes))
+    entries = night.candidates(
+        alert, [number], autosave=SAVE, auto_followup=follow_up_request(alert, answer=answer, **changes)
+    )
     send(delivery, night, entries)
     found = night.database["outbox"].find_one({"_id": f"ZTF:{alert.candid}:{number}:followup"})
     assert found is not None
@@ -177,8 +41,10 @@ def priorities(receiver: Receiver, alert: Alert) -> list[float]:
 def test_of_two_filters_the_more_urgent_request_is_sent(delivery: Delivery, night: Night, receiver: Receiver) -> None:
     alert = night.longest[0]
     entries = [
-        *night.candidates(alert, [1], autosave=SAVE, auto_followup=request(alert)),
-        *night.candidates(alert, [2], autosave=SAVE, auto_followup=request(alert, answer={"payload": {"priority": 3}})),
+        *night.candidates(alert, [1], autosave=SAVE, auto_followup=follow_up_request(alert)),
+        *night.candidates(
+            alert, [2], autosave=SAVE, auto_followup=follow_up_request(alert, answer={"payload": {"priority": 3}})
+        ),
     ]
     send(delivery, night, entries)
     assert priorities(receiver, alert) == [3.0]
@@ -284,20 +150,26 @@ def test_which_requests_stand_in_the_way(
     assert len(follow_up_of(receiver, alert)) == triggers
 
 
+@pytest.mark.parametrize("status", [400, 500])
 def test_without_the_list_nothing_is_triggered_and_other_messages_go_on(
-    delivery: Delivery, client: SkyPortal, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    delivery: Delivery, client: SkyPortal, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:  # fmt: skip
+    """Until it is too late."""
     alert = night.longest[0]
 
     def away(object_id: str) -> None:
-        raise SkyPortalError("500", 500, retriable=True)
+        raise SkyPortalError("no list", status, retriable=status == 500)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(client, "follow_up_requests", away)
-        with pytest.raises(SkyPortalError):
-            asked(delivery, night, alert)
-    assert follow_up_of(receiver, alert) == []
+    monkeypatch.setattr(client, "follow_up_requests", away)
+    with pytest.raises(SkyPortalError) as caught:
+        asked(delivery, night, alert)
+    assert caught.value.retriable
     assert night.states() == {f"ZTF:{alert.candid}:1": "delivered", f"ZTF:{alert.candid}:1:followup": "pending"}
+    long_ago = datetime.now(UTC) - timedelta(days=8)
+    night.database["outbox"].update_one({"kind": "followup"}, {"$set": {"passed_at": long_ago}})
+    send_pending(delivery, night, alert)
+    assert night.states()[f"ZTF:{alert.candid}:1:followup"] == "expired"
+    assert follow_up_of(receiver, alert) == []
 
 
 @pytest.mark.parametrize("status", [None, 500, 504])
@@ -349,10 +221,58 @@ def test_what_got_no_answer_is_not_sent_again_while_it_may_come_through(
     assert len(follow_up_of(receiver, alert)) == 1
 
 
+@pytest.mark.parametrize("came_through", [False, True])
+def test_what_was_there_before_is_not_taken_for_the_answer_that_was_lost(
+    delivery: Delivery, client: SkyPortal, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, came_through: bool
+) -> None:  # fmt: skip
+    """A request that was rejected long ago does not stand in the way, neither of the first attempt nor of the next."""
+    alert = night.longest[0]
+    old = {"id": 10**6, **there(status="rejected", modified="2020-01-01T00:00:00")}
+    listed, post = client.follow_up_requests, client.post_follow_up
+
+    def loses_the_answer(message: Any) -> None:
+        if came_through:
+            post(message)
+        raise SkyPortalError("timed out", None, retriable=True)
+
+    monkeypatch.setattr(client, "follow_up_requests", lambda object_id: [old, *listed(object_id)])
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "post_follow_up", loses_the_answer)
+        with pytest.raises(SkyPortalError, match="timed out"):
+            asked(delivery, night, alert)
+    long_ago = datetime.now(UTC) - timedelta(minutes=5)
+    night.database["outbox"].update_one({"kind": "followup"}, {"$set": {"sending_at": long_ago}})
+    send_pending(delivery, night, alert)
+    (sent,) = follow_up_of(receiver, alert)
+    (entry,) = night.database["outbox"].find({"kind": "followup"})
+    assert (entry["state"], entry["outcome"]["id"]) == ("delivered", sent["id"])
+
+
+def test_a_poster_that_was_stopped_for_long_does_not_ask_once_more(
+    delivery: Delivery, client: SkyPortal, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between reading the list and asking, another took over and asked."""
+    alert = night.longest[0]
+    other = Delivery(SkyPortal(receiver.settings(), "0"), night.database)
+    listed = client.follow_up_requests
+
+    def falls_asleep(object_id: str) -> Any:
+        found = listed(object_id)
+        send_pending(other, night, alert)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "follow_up_requests", falls_asleep)
+        with pytest.raises(SkyPortalError, match="another poster"):
+            asked(delivery, night, alert)
+    assert len(follow_up_of(receiver, alert)) == 1
+    assert set(night.states().values()) == {"delivered"}
+
+
 def test_what_never_left_is_sent_as_soon_as_it_can_be(
     delivery: Delivery, client: SkyPortal, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request that found nobody is not one that may come through; one of another group is not taken for ours."""
+    """A request that found nobody is not one that may come through."""
     alert = night.longest[0]
 
     def finds_nobody(message: Any) -> None:
@@ -369,7 +289,7 @@ def test_what_never_left_is_sent_as_soon_as_it_can_be(
 
 def test_what_is_too_late_expires_and_is_shown(delivery: Delivery, night: Night, receiver: Receiver) -> None:
     alert = night.longest[0]
-    entries = night.candidates(alert, [1], autosave=SAVE, auto_followup=request(alert, validity_days=2))
+    entries = night.candidates(alert, [1], autosave=SAVE, auto_followup=follow_up_request(alert, validity_days=2))
     for entry in entries:
         entry["passed_at"] -= timedelta(days=2, minutes=1)
     send(delivery, night, entries)
@@ -400,7 +320,7 @@ def test_a_night_against_a_skyportal_that_fails_asks_each_telescope_once(
     night: Night, receiver: Receiver, make_poster: Callable[..., Poster]
 ) -> None:
     for alert in night.firsts:
-        night.outbox.add(night.candidates(alert, [1, 2], autosave=SAVE, auto_followup=request(alert)))
+        night.outbox.add(night.candidates(alert, [1, 2], autosave=SAVE, auto_followup=follow_up_request(alert)))
     receiver.start("--fail-one-in", "5")
     make_poster(timeout=60.0)
     until(lambda: set(Outbox(night.database).counts().items()) >= {("pending", 0), ("failed", 0)}, 120)
