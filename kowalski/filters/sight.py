@@ -33,8 +33,9 @@ class Sight:
         own = {survey.alerts: survey for survey in known_surveys()}
         if catalog not in own:
             raise FilterError(f"catalog {catalog} not in ({', '.join(own)})")
-        others = [cls._other(name, seen) for name, seen in sorted((surveys or {}).items())]
-        return cls(own[catalog], tuple(int(each) for each in permissions), tuple(others))
+        others = (cls._other(name, seen) for name, seen in (surveys or {}).items())
+        ordered = tuple(sorted(others, key=lambda other: other.survey.name))
+        return cls(own[catalog], tuple(int(each) for each in permissions), ordered)
 
     @classmethod
     def _other(cls, name: str, seen: Any) -> "Sight":
@@ -42,11 +43,13 @@ class Sight:
             survey = get_survey(name)
         except ConfigError as error:
             raise FilterError(f"surveys: {error}") from None
-        programmes = isinstance(seen, list) and all(type(each) is int for each in seen)
-        if seen is not True and not programmes or (seen is True and survey.program_field is not None):
-            wanted = "a list of programids" if survey.program_field is not None else "true"
+        if survey.program_field is None:
+            wanted, right = "true", seen is True
+        else:
+            wanted, right = "a list of programids", isinstance(seen, list) and all(type(each) is int for each in seen)
+        if not right:
             raise FilterError(f"surveys: {survey.name} must be {wanted}, not {seen!r:.100}")
-        return cls(survey, tuple(seen) if programmes else ())
+        return cls(survey, () if seen is True else tuple(seen))
 
     @property
     def key(self) -> tuple[Any, ...]:
