@@ -93,6 +93,12 @@ def faults_of(error: BulkWriteError) -> list[dict[str, Any]]:
     ]
 
 
+def _said(error: PyMongoError) -> str:
+    """What the server said, without its whole answer."""
+    details = error.details if isinstance(error, OperationFailure) else None
+    return str((details or {}).get("errmsg") or error)
+
+
 @contextmanager
 def translated(action: str) -> Iterator[None]:
     """Raise MongoDB's errors inside as `DatabaseUnavailable` or `DatabaseError`, naming the action."""
@@ -104,6 +110,6 @@ def translated(action: str) -> Iterator[None]:
         raise kind(f"{action}: {faults[0]['errmsg'][:500]}") from None
     except PyMongoError as error:
         kind = DatabaseUnavailable if is_transient(error) else DatabaseError
-        raise kind(f"{action}: {error}") from error
+        raise kind(f"{action}: {_said(error)}") from error
     except (BSONError, OverflowError) as error:  # it can't be sent: too large, or a value that BSON does not have
         raise DatabaseError(f"{action}: {error}") from error
