@@ -107,6 +107,7 @@ SURVEY = Survey(
     name="LSST",
     topic="lsst-alerts",
     cutouts=CUTOUTS,
+    cutouts_may_lack=True,
     histories=(
         History(SOURCES, detection_or_limit, without_nulls),
         History(FORCED, by_forced_source, without_nulls, forced=True),

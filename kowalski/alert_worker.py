@@ -208,7 +208,12 @@ class AlertWorker:
         self.linker.link([_target(key, place) for key, place in first.items() if place["candid"] in candids])
 
     def _score(self, alerts: list[Alert]) -> None:
-        """Fill in the classifications of new alerts."""
+        """Fill in the classifications of new alerts; those that lack a cutout have none."""
+        alerts = [
+            alert
+            for alert in alerts
+            if not any(self.survey.lacks(alert.document, role) for role in self.survey.cutouts)
+        ]
         if not alerts:
             return
         histories: list[list[dict[str, Any]]] = []

@@ -172,6 +172,8 @@ def _position(candidate: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _check_cutout(record: Mapping[str, Any], role: str, survey: Survey) -> None:
+    if survey.lacks(record, role):
+        return
     try:
         stamp = survey.stamp(record, role)
     except (KeyError, TypeError):

@@ -80,6 +80,7 @@ class Survey:
     object_id : the packet's name of the object's identifier
     cutouts : role (science, template, difference) -> the packet's name
     stamp_field : key of the bytes inside a cutout; None where the cutout is the bytes
+    cutouts_may_lack : whether packets may have null in place of a cutout
     histories : the lists of earlier points
     bands : fid -> SkyPortal's name of the band; None: points of that band are not sent
     band_field : field of a point that holds the fid; None: there is one band, under the fid None
@@ -110,6 +111,7 @@ class Survey:
     streams: Mapping[int | None, str]
     object_id: str = "objectId"
     stamp_field: str | None = None
+    cutouts_may_lack: bool = False
     band_field: str | None = "fid"
     program_field: str | None = None
     nights: int = 0
@@ -171,6 +173,10 @@ class Survey:
     def with_topic(self, topic: str | None) -> "Survey":
         """The survey with these topics in place of the declared ones, if any are given."""
         return replace(self, topic=topic) if topic else self
+
+    def lacks(self, packet: Mapping[str, Any], role: str) -> bool:
+        """Whether a packet has no such cutout, and need not have it."""
+        return self.cutouts_may_lack and packet.get(self.cutouts[role]) is None
 
     def stamp(self, packet: Mapping[str, Any], role: str) -> bytes:
         """The bytes of one cutout (gzipped FITS for most surveys)."""

@@ -288,7 +288,7 @@ class Delivery:
 
     def _thumbnail(self, dialogue: Dialogue, role: str) -> None:
         entries, step = dialogue.candidates(), f"thumbnail:{THUMBNAILS[role]}"
-        if not dialogue.is_new or not _without(entries, step):
+        if not dialogue.is_new or not _without(entries, step) or dialogue.survey.lacks(dialogue.alert, role):
             return
         try:
             if not (dialogue.resumed and THUMBNAILS[role] in self._client.thumbnails(dialogue.object_id)):

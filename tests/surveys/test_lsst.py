@@ -229,6 +229,18 @@ def test_wrong_packets_go_to_quarantine_and_the_others_on(
     assert "- diaSource.midpointMjdTai: number" in kept["schema_drift"]["detail"]
 
 
+def test_a_packet_may_lack_a_cutout(
+    make_worker: MakeWorker, mongo: MongoDatabase, test_data: Path, folder: Path
+) -> None:
+    worker, (record,) = worker_of(make_worker, folder), decode(as_files(test_data)[0].data)
+    record["cutoutTemplate"] = None
+    report = worker.process([packet(message(record, worker.schemas(1000)), 1, TOPIC)])
+    assert (report.stored, report.quarantined) == (1, {})
+    (stored,) = mongo["LSST_alerts"].find()
+    assert stored["cutoutTemplate"] is None
+    assert [SURVEY.lacks(stored, role) for role in SURVEY.cutouts] == [False, True, False]
+
+
 def test_a_withdrawn_source_is_marked_and_told(
     make_worker: MakeWorker, mongo: MongoDatabase, test_data: Path, folder: Path
 ) -> None:
