@@ -70,8 +70,10 @@ class Floor:
         aux.delete_many({"_id": {"$in": list(objects)}})
 
     def _infer(self, candidates: list[dict[str, Any]], stamps: list[tuple[bytes, bytes, bytes]]) -> None:
-        images = triplets(stamps)
         scorer = load_models(self.config, self.survey.name)
+        if not scorer.networks:
+            return
+        images = triplets(stamps)
         for model, network in scorer.networks:
             inputs = {}
             if "triplet" in model.inputs:
