@@ -62,12 +62,17 @@ class FilterStore:
         return True
 
     async def push(self, filter_id: int, group_id: int, version: Document, changes: Document) -> Document | None:
-        """A version is the filter's latest and active one, with other changes; the filter, or None where it is gone."""
+        """A version is the filter's latest and active one, with other changes; the filter, or None where nothing was changed:
+        it is gone, or its active version has the same pipeline.
+        """
+        active = {"$filter": {"input": "$fv", "cond": {"$eq": ["$$this.fid", "$active_fid"]}}}
+        same = {"$in": [{"$literal": version["pipeline"]}, {"$map": {"input": active, "in": "$$this.pipeline"}}]}
         change = {
             "$push": {"fv": version},
             "$set": {**changes, "active_fid": version["fid"], "last_modified": datetime.now(UTC)},
         }
-        return await self._change({"filter_id": filter_id, "group_id": group_id}, change)
+        condition = {"filter_id": filter_id, "group_id": group_id, "$expr": {"$not": [same]}}
+        return await self._change(condition, change)
 
     async def change(self, filter_id: int, changes: Document) -> Document | None:
         """Fields of a filter change, an ``active_fid`` only to one of its versions; the filter, or None if that isn't so."""

@@ -13,8 +13,10 @@ INDEXES = [Index("catalog_active", [("catalog", 1), ("active", 1)])]
 #: made by the API, which alone adds filters
 FILTER_ID = Index("filter_id", [("filter_id", 1)], {"unique": True})
 
-#: what tells one state of a filter document from another
-SIGNATURE = {"active_fid": 1, "last_modified": 1, "permissions": 1, "surveys": 1, "update_annotations": 1}
+#: what tells one state of a filter document from another, also where somebody edits it by hand
+SIGNATURE = dict.fromkeys(
+    ("active_fid", "last_modified", "permissions", "surveys", "update_annotations", "autosave", "auto_followup"), 1
+)
 
 
 class FilterTimeout(DatabaseError):

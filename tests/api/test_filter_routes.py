@@ -70,6 +70,16 @@ def test_many_versions_at_once(room: Room) -> None:
     assert room.database["filters"].count_documents({}) == 1
 
 
+def test_the_same_version_many_times_at_once(room: Room) -> None:
+    room.good("POST", "/api/filters", POST)
+    body = POST | {"pipeline": [MATCH], "update_annotations": True}
+    with ThreadPoolExecutor(10) as pool:
+        made = list(pool.map(lambda _: room.good("POST", "/api/filters", body)["data"]["fid"], range(20)))
+    document = room.good("GET", "/api/filters/1")["data"]
+    assert [version["fid"] for version in document["fv"]][1:] == list(set(made)) == [document["active_fid"]]
+    assert document["update_annotations"] is True
+
+
 def test_without_alerts(room: Room) -> None:
     said = room.good("POST", "/api/filters", POST)["message"]
     assert said.startswith("pipeline test for filter id 1: not run, no alerts in ZTF_alerts")

@@ -69,14 +69,13 @@ class FilterService:
         if not _has_active(stored, version["pipeline"]):
             await self.guard.require(sight, stages)
         whole = {**fields, "filter_id": number, "group_id": wanted.group_id, "catalog": wanted.catalog, "active_fid": version["fid"], "fv": [version]}  # fmt: skip
-        if stored is None and not await self.store.add(whole):  # somebody else was faster
-            stored = await self._same(wanted, user)
-        if stored is not None and _has_active(stored, version["pipeline"]):
+        if not await self.store.add(whole) and not await self.store.push(number, wanted.group_id, version, given):
+            stored = await self._same(wanted, user)  # it is the same already, be it that somebody else was faster
+            if stored is None or not _has_active(stored, version["pipeline"]):
+                raise BadRequest(f"Filter id {number} not found")
             active = version_of(stored)
             await self.store.change(number, given)
             return f"{said}\nfilter version {active['fid']} is the same", _shown(active, number, active["fid"])
-        if stored is not None and await self.store.push(number, wanted.group_id, version, given) is None:
-            raise BadRequest(f"Filter id {number} not found")
         self.guard.look(number, version["fid"], sight, stages)
         return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number, version["fid"])
 
