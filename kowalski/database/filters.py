@@ -13,10 +13,13 @@ INDEXES = [Index("catalog_active", [("catalog", 1), ("active", 1)])]
 #: made by the API, which alone adds filters
 FILTER_ID = Index("filter_id", [("filter_id", 1)], {"unique": True})
 
-#: what tells one state of a filter document from another, also where somebody edits it by hand
-SIGNATURE = dict.fromkeys(
-    ("active_fid", "last_modified", "permissions", "surveys", "update_annotations", "autosave", "auto_followup"), 1
-)
+_VERSION = {"$filter": {"input": "$fv", "cond": {"$eq": ["$$this.fid", "$active_fid"]}}}
+#: what tells one state of a filter document from another, by whatever means it was changed; of the pipeline a hash, for it may be long
+SIGNATURE: dict[str, Any] = {
+    **dict.fromkeys(("filter_id", "group_id", "active_fid", "permissions", "surveys", "update_annotations"), 1),
+    **dict.fromkeys(("autosave", "auto_followup", "last_modified"), 1),
+    "version": {"$toHashedIndexKey": {"$cond": [{"$isArray": "$fv"}, _VERSION, "$fv"]}},
+}
 
 
 class FilterTimeout(DatabaseError):

@@ -13,13 +13,14 @@ LONGEST_PAUSE = 1800.0
 class Breaker:
     """Counts failed runs of one filter. Open, it lets none through until a pause is over; then one run decides.
 
-    Times are s of one clock that never goes back.
+    Times are s of one clock that never goes back. ``slow``: the last run took so long that the next is to come after the others'.
     """
 
     failures: int = 0
     pause: float = FIRST_PAUSE
     open_until: float = 0.0
     reason: str = ""
+    slow: bool = False
 
     def is_open(self, now: float) -> bool:
         """Whether the filter is to be left alone."""

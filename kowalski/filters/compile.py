@@ -1,7 +1,7 @@
 """Compile a pipeline: check it, make it fit for a whole batch, and find out what it reads."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import bson
 from bson import json_util
@@ -10,14 +10,18 @@ from bson.errors import BSONError
 from kowalski.errors import FilterError
 from kowalski.filters.language import READS_FROM, STAGES, Stage, strange_stages, strangers_in
 
+Document = TypeVar("Document")
+
 #: what a filter may consist of: it reads one alert with its history, and nothing else
 FILTER_STAGES = STAGES - READS_FROM.keys() - {"$documents", "$geoNear"}
 #: stages that treat each document by itself: a batch gives the same as one alert at a time
 PER_DOCUMENT = frozenset({"$match", "$project", "$addFields", "$set", "$unset", "$unwind", "$redact"})
 #: carries the alert's candid through whatever a pipeline does to its documents
 CARRIER = "_candid"
+#: words of stages that may take the carrier for a field of the alert, or (``$text``) stand nowhere but first
+SEES_CARRIER = frozenset({"$$ROOT", "$$CURRENT", "$jsonSchema", "$text"})
 #: variables and operators through which a pipeline may read any field without naming it
-WHOLE_DOCUMENT = frozenset({"ROOT", "CURRENT", "DESCEND", "KEEP", "PRUNE", "getField"})
+WHOLE_DOCUMENT = frozenset({"ROOT", "CURRENT", "DESCEND", "KEEP", "PRUNE", "getField", "jsonSchema", "facet"})
 
 
 class Reads(NamedTuple):
@@ -44,20 +48,36 @@ class CompiledStages(NamedTuple):
 
     Attributes
     ----------
-    stages : as the user wrote them; where ``by_batch``, with `CARRIER` kept through them
-    by_batch : whether all alerts of a batch can go through at once
+    stages : as the user wrote them
+    together : the same with `CARRIER` kept through them, for all alerts of a batch at once; None where that can't be done
     reads : what it may read
     """
 
     stages: list[Stage]
-    by_batch: bool
+    together: list[Stage] | None
     reads: Reads
+
+    @property
+    def by_batch(self) -> bool:
+        """Whether all alerts of a batch can go through at once."""
+        return self.together is not None
+
+    @property
+    def alone(self) -> list[Stage]:
+        """For one alert by itself: the user's stages never meet the carrier."""
+        return [{"$unset": CARRIER}, *self.stages]
+
+    def portions(self, documents: list[Document]) -> tuple[list[Stage], list[list[Document]]]:
+        """Stages, and the documents as they may go through them: all at once, or each by itself."""
+        if self.together is not None:
+            return self.together, [documents]
+        return self.alone, [[document] for document in documents]
 
 
 def compile_stages(stages: list[Stage]) -> CompiledStages:
     """A pipeline fit for a whole batch, where each of its stages treats every document by itself."""
     by_batch = all(treats_each_by_itself(stage) for stage in stages)
-    return CompiledStages([_carrying(stage) for stage in stages] if by_batch else stages, by_batch, fields_read(stages))
+    return CompiledStages(stages, [_carrying(stage) for stage in stages] if by_batch else None, fields_read(stages))
 
 
 def parse_pipeline(pipeline: Any) -> list[Stage]:
@@ -102,13 +122,11 @@ def fields_read(stages: list[Stage]) -> Reads:
 
 
 def treats_each_by_itself(stage: Stage) -> bool:
-    """Whether a stage makes of each document what it would make of it alone."""
+    """Whether a stage makes of each document what it would make of it alone, and can't see the carrier in it."""
     ((name, body),) = stage.items()
-    if name not in PER_DOCUMENT:
-        return False
-    if name == "$match":
-        return "$text" not in set(_keys(body))
-    return all(word.lstrip("$").split(".")[0] != CARRIER for word in _words(body))
+    words = set(_words(body))
+    names = {part for word in words for part in word.lstrip("$").split(".")}
+    return name in PER_DOCUMENT and CARRIER not in names and words.isdisjoint(SEES_CARRIER)
 
 
 def _carrying(stage: Stage) -> Stage:
@@ -129,16 +147,6 @@ def _goes(value: Any) -> bool:
     if not isinstance(value, dict):
         return value in (0, False)
     return not any(key.startswith("$") for key in value) and all(_goes(item) for item in value.values())
-
-
-def _keys(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from _keys(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _keys(item)
 
 
 def _words(value: Any) -> Iterator[str]:

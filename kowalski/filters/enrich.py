@@ -11,6 +11,8 @@ from kowalski.filters.sight import Sight
 
 #: where the objects of other surveys stand
 ELSEWHERE = "surveys"
+#: fields of a stored alert that are ours alone: the message that brought it, and whether its withdrawal was told
+OWN = ("kafka", "withdrawal_told")
 
 
 def enriched(
@@ -25,8 +27,8 @@ def enriched(
     Under ``surveys`` stands, for each other survey of the sight, the nearest of the ``companions``: ``objectId``,
     ``distance_arcsec``, ``candidates`` of its alerts, its histories and ``cross_matches``.
     """
-    cutouts, candidate = sight.survey.cutouts.values(), document["candidate"]
-    whole = {key: value for key, value in document.items() if key not in cutouts}
+    hidden, candidate = {*sight.survey.cutouts.values(), *OWN}, document["candidate"]
+    whole = {key: value for key, value in document.items() if key not in hidden}
     if reads.names is not None and not reads.whole_candidate:
         whole["candidate"] = {key: candidate[key] for key in reads.names & candidate.keys()}
     whole[CARRIER] = document["candid"]

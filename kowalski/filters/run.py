@@ -27,6 +27,8 @@ log = get_logger(__name__)
 CHUNK_BYTES = 8 * 1024 * 1024
 #: how much longer than a batch all its alerts together may take, one at a time
 PATIENCE = 5
+#: share of the time of a batch that a filter takes which from then on runs after the others
+SLOW = 0.2
 #: characters of an error that are kept
 MAX_REASON = 500
 
@@ -97,11 +99,11 @@ class FilterRunner:
         return whole
 
     def parts(self, documents: list[Row], objects: Mapping[str, Mapping[str, Any]]) -> Iterator[FilterRun]:
-        """The same in two parts: filters that take the batch at once, then those that go alert by alert, which may take long."""
+        """The same in two parts: filters that take the batch at once, then slow ones and those that go alert by alert."""
         later: list[_Task] = []
         yield self._part(self._tasks(documents, objects), self._in_one_go, later)
         if later:
-            yield self._part(later, self._one_by_one, [])
+            yield self._part(later, self._after_the_others, [])
 
     def _part(self, tasks: Iterable[_Task], run: Any, later: list[_Task]) -> FilterRun:
         result = FilterRun()
@@ -127,6 +129,7 @@ class FilterRunner:
         """Draw the conclusions of one run of a filter."""
         compiled, breaker, number = task.compiled, task.ready.breaker, len(task.batch)
         failed = own.failures.total()
+        breaker.slow = ms > SLOW * self.max_time_ms
         reason = next((reason for _, reason in own.failures), None)
         self._trip(breaker, reason, failed >= number, ms)
         error = reason or next((reason for _, reason in own.action_failures), None)
@@ -136,7 +139,7 @@ class FilterRunner:
         )
 
     def _trip(self, breaker: Breaker, reason: str | None, in_vain: bool, ms: float) -> None:
-        if reason is not None and (in_vain or ms > self.max_time_ms):
+        if reason is not None and (in_vain or ms > PATIENCE * self.max_time_ms):
             breaker.failed(monotonic(), reason)
         else:
             breaker.worked()
@@ -207,21 +210,24 @@ class FilterRunner:
     # one filter
 
     def _in_one_go(self, task: _Task, result: FilterRun) -> bool:
-        """Run a filter on all alerts at once; False where that can't be done."""
-        if not task.compiled.pipeline.by_batch:
+        """Run a filter on all alerts at once; False where that can't be done, or is to be done later."""
+        if task.ready.breaker.slow:
             return False
-        try:
-            rows = self._rows(task.compiled.pipeline, task.batch, "annotations")
-        except DatabaseUnavailable:
-            raise
-        except DatabaseError:
+        rows = self._rows_together(task.compiled, task.compiled.pipeline, task.batch, "annotations")
+        if rows is None:
             return False
         self._pass(task, rows, result)
         return True
 
-    def _one_by_one(self, task: _Task, result: FilterRun) -> bool:
-        """Run a filter on each alert by itself."""
-        self._pass(task, self._rows_one_by_one(task.compiled, task.compiled.pipeline, task.batch, result, "annotations"), result)  # fmt: skip
+    def _after_the_others(self, task: _Task, result: FilterRun) -> bool:
+        """Run a filter that was put off: on all alerts at once if that was not tried yet, else on each by itself."""
+        compiled = task.compiled
+        rows = None
+        if task.ready.breaker.slow:
+            rows = self._rows_together(compiled, compiled.pipeline, task.batch, "annotations")
+        if rows is None:
+            rows = self._rows_one_by_one(compiled, compiled.pipeline, task.batch, result, "annotations")
+        self._pass(task, rows, result)
         return True
 
     def _pass(self, task: _Task, rows: list[Row], result: FilterRun) -> None:
@@ -283,18 +289,28 @@ class FilterRunner:
         chosen = [document for document in task.batch if document[CARRIER] in candids]
         if not chosen:
             return {}
-        if pipeline.by_batch:
-            try:
-                return _single(self._rows(pipeline, chosen, *fields))
-            except DatabaseUnavailable:
-                raise
-            except DatabaseError as error:
-                log.debug("filter %s goes alert by alert: %s", task.compiled.filter_id, error)
-        return _single(self._rows_one_by_one(task.compiled, pipeline, chosen, result, *fields))
+        rows = self._rows_together(task.compiled, pipeline, chosen, *fields)
+        if rows is None:
+            rows = self._rows_one_by_one(task.compiled, pipeline, chosen, result, *fields)
+        return _single(rows)
 
-    def _rows(self, pipeline: CompiledStages, batch: Batch, *fields: str) -> list[Row]:
-        stages = [*pipeline.stages, {"$project": {"_id": 0, CARRIER: 1, **dict.fromkeys(fields, 1)}}]
-        return [row for chunk in _chunks(batch) for row in self.filters.run(stages, chunk, self.max_time_ms)]
+    def _rows_together(
+        self, compiled: CompiledFilter, pipeline: CompiledStages, batch: Batch, *fields: str
+    ) -> list[Row] | None:
+        """Rows of all alerts at once, within the time that a filter has; None where that can't be done."""
+        if pipeline.together is None:
+            return None
+        deadline, rows = monotonic() + self.max_time_ms / 1000, []
+        try:
+            for chunk in _chunks(batch):
+                left = max(1, int(1000 * (deadline - monotonic())))
+                rows += self.filters.run([*pipeline.together, _only(fields)], chunk, left)
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError as error:
+            log.debug("filter %s goes alert by alert: %s", compiled.filter_id, error)
+            return None
+        return rows
 
     def _rows_one_by_one(
         self, compiled: CompiledFilter, pipeline: CompiledStages, batch: Batch, result: FilterRun, *fields: str
@@ -307,7 +323,7 @@ class FilterRunner:
                 result.failures[compiled.filter_id, "too slow one alert at a time"] += len(batch) - done
                 break
             try:
-                found = self._rows(pipeline, [document], *fields)
+                found = self.filters.run([*pipeline.alone, _only(fields)], [document], self.max_time_ms)
             except DatabaseUnavailable:
                 raise
             except DatabaseError as error:
@@ -315,6 +331,11 @@ class FilterRunner:
                 continue
             rows += [{**row, CARRIER: document[CARRIER]} for row in found]
         return rows
+
+
+def _only(fields: Iterable[str]) -> Row:
+    """The stage that leaves nothing but some fields, and the carrier where it is there."""
+    return {"$project": {"_id": 0, CARRIER: 1, **dict.fromkeys(fields, 1)}}
 
 
 def _left_alone(breaker: Breaker, now: float) -> str:

@@ -35,7 +35,11 @@ class Sight:
             raise FilterError(f"catalog {catalog} not in ({', '.join(own)})")
         others = (cls._other(name, seen) for name, seen in (surveys or {}).items())
         ordered = tuple(sorted(others, key=lambda other: other.survey.name))
-        return cls(own[catalog], tuple(int(each) for each in permissions), ordered)
+        try:
+            programmes = tuple(int(each) for each in permissions)
+        except (TypeError, ValueError, OverflowError):
+            raise FilterError(f"permissions must be a list of integers, not {permissions!r:.100}") from None
+        return cls(own[catalog], programmes, ordered)
 
     @classmethod
     def _other(cls, name: str, seen: Any) -> "Sight":
