@@ -15,7 +15,7 @@ from kowalski.errors import PacketError, SchemaError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("action", choices=("diff",), help="compare with the survey's own schema")
+    parser.add_argument("action", choices=("diff",), metavar="diff", help="compare with the survey's own schema")
     parser.add_argument("file", type=Path, help="a schema (.avsc, its parts beside it), or a packet")
     parser.add_argument("--survey", help="whose packets they are; left out: whose own schema is most like it")
 
