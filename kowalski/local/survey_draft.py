@@ -205,7 +205,7 @@ from kowalski.alerts.document import Alert, read_batch
 def packets(request: pytest.FixtureRequest) -> list[Packet]:
     if request.param == "simulated":
         return simulated(SURVEY)
-    return packets_of(request.getfixturevalue("test_data"), SURVEY) or pytest.skip("there are no real packets of {name}")
+    return packets_of(request.getfixturevalue("test_data"), SURVEY) or pytest.skip("no real packets here")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from kowalski.database.client import connect
 from kowalski.errors import ConfigError, SchemaError
 from kowalski.local import new_survey
 from kowalski.local.ports import free_ports
-from kowalski.local.survey_draft import declaration, read_draft
+from kowalski.local.survey_draft import declaration, first_test, read_draft
 from kowalski.settings import Database
 
 Run = Callable[..., str]
@@ -219,7 +219,7 @@ def test_a_packet_without_candidate(tmp_path: Path) -> None:
 
 
 def test_a_packet_that_the_chain_would_refuse(tmp_path: Path) -> None:
-    record = toy_survey.record() | {"cutoutScience": {"fileName": "a", "stampData": b"no image"}}
+    record = toy_survey.record() | {"cutoutScience": {"fileName": "a", "image": b"no image"}}
     assert "cutout" in refusal(tmp_path, toy_survey.encoded(toy_survey.SCHEMA, record))
     record = toy_survey.record()
     record["candidate"]["dec"] = 91.0
@@ -296,6 +296,17 @@ def test_bare_cutouts_one_band_and_forced_photometry() -> None:
 def test_a_survey_without_history() -> None:
     survey = survey_of({path: kinds for path, kinds in BARE.items() if "fluxes" not in path}, object_id="source")
     assert survey.histories == ()
+
+
+@pytest.mark.parametrize("name", ["X", "TWENTYLETTERSANDSOME"])
+def test_texts_are_as_the_formatter_wants_them(name: str) -> None:
+    many = {path.replace("fluxes", "other_points_" + name): kinds for path, kinds in BARE.items()}
+    for fields in (BARE, many, BARE | many):
+        draft = read_draft(name, fields, [], "source")
+        for text in (declaration(draft), first_test(name)):
+            command = [ROOT / ".venv/bin/ruff", "format", "--no-cache", "--config", ROOT / "pyproject.toml", "-"]
+            done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+            assert done.stdout == text
 
 
 def test_a_band_that_is_no_number() -> None:

@@ -1,4 +1,4 @@
-"""Packets of a survey that exists in tests only: a schema of its own, which uses names for types, and pixels of noise."""
+"""Packets of a survey that exists in tests only: a schema of its own, of all kinds of types, some of them by name, and pixels of noise."""
 
 import gzip
 import io
@@ -25,7 +25,7 @@ POINT: dict[str, Any] = {
 CUTOUT: dict[str, Any] = {
     "type": "record",
     "name": "cutout",
-    "fields": [{"name": "fileName", "type": "string"}, {"name": "stampData", "type": "bytes"}],
+    "fields": [{"name": "fileName", "type": "string"}, {"name": "image", "type": "bytes"}],
 }
 CANDIDATE: dict[str, Any] = {
     "type": "record",
@@ -53,11 +53,15 @@ SCHEMA: dict[str, Any] = {
         {"name": "candidate", "type": CANDIDATE},
         {"name": "prv_candidates", "type": ["null", {"type": "array", "items": POINT}]},
         {"name": "neighbours", "type": {"type": "array", "items": "string"}},
+        {"name": "flags", "type": {"type": "map", "values": "int"}},
+        {"name": "checksum", "type": {"type": "fixed", "name": "checksum", "size": 4}},
+        {"name": "sent", "type": {"type": "long", "logicalType": "timestamp-millis"}},
         {"name": "cutoutScience", "type": CUTOUT},
         {"name": "cutoutTemplate", "type": "cutout"},
         {"name": "cutoutDifference", "type": ["null", "cutout"]},
     ],
 }
+CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 JD = 2460310.75
 
 
@@ -79,11 +83,11 @@ def record(candid: int = 1) -> dict[str, Any]:
         "candidate": {"jd": JD + candid, "ra": 150.0, "dec": 20.0, "programid": 1, "quality": "good", **seen},
         "prv_candidates": [point | {"jd": JD - 2}, point | seen | {"jd": JD - 1, "candid": 10_000}],
         "neighbours": ["M31"],
-        **{name: {"fileName": name, "stampData": stamp(n)} for n, name in enumerate(CUTOUTS)},
+        "flags": {"saturated": 0},
+        "checksum": b"\1\2\3\4",
+        "sent": 1_700_000_000_000,
+        **{name: {"fileName": name, "image": stamp(n)} for n, name in enumerate(CUTOUTS)},
     }
-
-
-CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 
 
 def encoded(schema: Any, content: dict[str, Any]) -> bytes:
