@@ -132,24 +132,15 @@ def with_survey(text: str, key: str) -> str:
     ------
     ConfigError : the text is not laid out as it was written
     """
-    clusters = list(re.finditer(r"^  dask_\w+: .*\n", text, re.MULTILINE))
-    enabled = re.search(r"^  enabled: \{[^}\n]*(?=\})", text, re.MULTILINE)
-    added = {"<<": "*dask", **dict(zip(("scheduler_port", "dashboard_address"), _free_ports(text), strict=True))}
-    by_hand = f"{DEFAULTS.name} is not as it was delivered: add dask_{key} {added} and enabled.{key}: true by hand"
-    if not clusters or not enabled or f"dask_{key}:" in text:
-        raise ConfigError(by_hand)
-    scheduler, dashboard = added["scheduler_port"], added["dashboard_address"]
-    cluster = f'  dask_{key}: {{<<: *dask, scheduler_port: {scheduler}, dashboard_address: ":{dashboard}"}}\n'
-    at = clusters[-1].end()
-    changes = sorted([(at, cluster), (enabled.end(), f", {key}: true")], reverse=True)
-    new = text
-    for place, what in changes:
-        new = new[:place] + what + new[place:]
+    scheduler, dashboard = _free_ports(text)
+    cluster = f'dask_{key}: {{<<: *dask, scheduler_port: {scheduler}, dashboard_address: ":{dashboard}"}}'
+    new = re.sub(r"((^  dask_\w+: .*\n)+)", rf"\1  {cluster}\n", text, count=1, flags=re.MULTILINE)
+    new = re.sub(r"(^  enabled: {[^}\n]+)", rf"\1, {key}: true", new, count=1, flags=re.MULTILINE)
     wanted, found = yaml.safe_load(text)["kowalski"], yaml.safe_load(new)["kowalski"]
     wanted["enabled"][key] = True
     wanted[f"dask_{key}"] = wanted["dask"] | {"scheduler_port": scheduler, "dashboard_address": f":{dashboard}"}
     if found != wanted:
-        raise ConfigError(by_hand)
+        raise ConfigError(f"{DEFAULTS.name} is not laid out as it was: add {cluster} and enabled.{key}: true by hand")
     return new
 
 

@@ -1,5 +1,6 @@
 """A survey's first declaration, read of one of its packets: what each field is, by its name and type."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ COMMON = {"candid": "integer", "candidate": "record"}
 MEASURED = dict.fromkeys(("jd", "ra", "dec", "magpsf", "sigmapsf"), "number")
 #: what it takes where it is there
 OPTIONAL = {"fid": "integer", "programid": "integer"}
+NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,23 @@ def read_draft(name: str, fields: Fields, records: Iterable[Mapping[str, Any]], 
     ------
     SchemaError : they lack something; the text names all of it
     """
-    lacks = _common_lacks(fields)
-    object_id = object_id or _object_id(fields)
-    if object_id is None:
-        lacks.append(f"which text identifies the object can't be told: give --object-id one of {', '.join(_texts(fields)) or 'none'}")  # fmt: skip
-    else:
-        lacks += unmet(fields, {object_id: "text"})
+    lacks, texts = _common_lacks(fields), [path for path in _outermost(fields) if "text" in fields[path]]
+    object_id = object_id or _object_id(texts)
+    if object_id not in texts:
+        which = (
+            "which text identifies the object can't be told" if object_id is None else f"{object_id} is no text of it"
+        )
+        lacks.append(f"{which}: give --object-id one of {', '.join(texts) or 'none'}")
     cutouts, stamp_fields = _cutouts(fields)
-    lacks += [f"there is no one cutout of the {role} image, bytes or a record with bytes, named so" for role in ROLES if role not in cutouts]  # fmt: skip
+    for role in (role for role in ROLES if role not in cutouts):
+        lacks.append(f"there is no one cutout of the {role} image, bytes or a record with bytes, named so")
     if len(stamp_fields) > 1:
         lacks.append("the cutouts keep their bytes each in another way")
     if lacks or object_id is None:
         raise SchemaError("\n  ".join(["the packet lacks what every survey's have:", *lacks]))
-    lists = [path for path in fields if "array" in fields[path] and not set(".[{") & set(path)]
-    histories = {path: _history(path, fields) for path in lists if not unmet(fields, {f"{path}[].jd": "number"})
-                 and f"{path}[].jd" in fields}  # fmt: skip
-    return Draft(
+    lists = [path for path in _outermost(fields) if "array" in fields[path]]
+    histories = {path: _history(path, fields) for path in lists if fields.get(f"{path}[].jd", NONE) & {"number"}}
+    draft = Draft(
         name=name,
         object_id=object_id,
         cutouts=cutouts,
@@ -75,12 +78,25 @@ def read_draft(name: str, fields: Fields, records: Iterable[Mapping[str, Any]], 
         program_field="programid" if "candidate.programid" in fields else None,
         left=tuple(path for path in lists if path not in histories),
     )
+    _require_names(draft)
+    return draft
+
+
+def _require_names(draft: Draft) -> None:
+    """What goes into a program's text is names and no more, whoever made the packet."""
+    for name in (draft.object_id, draft.stamp_field or "bytes", *draft.cutouts.values(), *draft.histories):
+        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+            raise SchemaError(f"the packet has a field that Avro doesn't allow: {name!r}")
+
+
+def _outermost(fields: Fields) -> list[str]:
+    return [path for path in fields if not set(".[{") & set(path)]
 
 
 def _common_lacks(fields: Fields) -> list[str]:
     """What is missing of the fields whose names are the same for all."""
     lacks = unmet(fields, COMMON)
-    if "record" not in fields.get("candidate", ()):
+    if "record" not in fields.get("candidate", NONE):
         return [*lacks, f"with {', '.join(MEASURED)} and isdiffpos in it"]
     if "candidate.isdiffpos" not in fields:
         lacks.append("candidate.isdiffpos is missing, boolean or text needed")
@@ -88,30 +104,32 @@ def _common_lacks(fields: Fields) -> list[str]:
     return lacks + unmet(fields, {f"candidate.{name}": kind for name, kind in needs.items()})
 
 
-def _texts(fields: Fields) -> list[str]:
-    return [path for path, kinds in fields.items() if "text" in kinds and not set(".[{") & set(path)]
-
-
-def _object_id(fields: Fields) -> str | None:
-    """The one field that is called objectId, in whatever way that is written."""
-    found = [path for path in fields if path.lower().replace("_", "") == "objectid"]
+def _object_id(texts: list[str]) -> str | None:
+    """The one text that is called objectId, in whatever way that is written."""
+    found = [path for path in texts if path.lower().replace("_", "") == "objectid"]
     return found[0] if len(found) == 1 else None
 
 
 def _cutouts(fields: Fields) -> tuple[dict[str, str], set[str | None]]:
     """Role -> name of the field, for roles that one field alone has; and where these keep their bytes: None, in themselves."""
     stamps: dict[str, str | None] = {}
-    for path, kinds in fields.items():
-        outer, _, inner = path.rpartition(".")
-        if "bytes" in kinds and not set(".[{") & set(outer) and "[" not in inner:
-            stamps[outer or path] = inner if outer else None
-    found = {role: [name for name in stamps if any(part in name.lower() for part in parts)] for role, parts in ROLES.items()}  # fmt: skip
+    for path in _outermost(fields):
+        inner = [
+            name
+            for name, kinds in fields.items()
+            if "bytes" in kinds and re.fullmatch(rf"{re.escape(path)}\.\w+", name)
+        ]
+        if "bytes" in fields[path]:
+            stamps[path] = None
+        elif len(inner) == 1:
+            stamps[path] = inner[0].rpartition(".")[2]
+    found = {role: [name for name in stamps if any(part in name.lower() for part in ROLES[role])] for role in ROLES}
     cutouts = {role: names[0] for role, names in found.items() if len(names) == 1}
     return cutouts, {stamps[name] for name in cutouts.values()}
 
 
 def _history(path: str, fields: Fields) -> tuple[str, bool]:
-    by_candid = "integer" in fields.get(f"{path}[].candid", ())
+    by_candid = "integer" in fields.get(f"{path}[].candid", NONE)
     return "detection_or_limit" if by_candid else "by_jd", f"{path}[].forcediffimflux" in fields
 
 

@@ -226,6 +226,21 @@ def test_a_packet_that_the_chain_would_refuse(tmp_path: Path) -> None:
     assert "not on the sky" in refusal(tmp_path, toy_survey.encoded(toy_survey.SCHEMA, record))
 
 
+def test_an_object_id_that_is_none(tmp_path: Path) -> None:
+    data = toy_survey.encoded(toy_survey.SCHEMA, toy_survey.record())
+    for name in ("candid", "candidate.objectId", "nowhere"):
+        said = refusal(tmp_path, data, object_id=name)
+        assert f"{name} is no text of it: give --object-id one of publisher, objectId" in said
+
+
+def test_names_of_fields_are_no_code() -> None:
+    """The declaration is run to try it: a name that would end its own quotes gets nowhere near."""
+    for name, kind in {'sci" + str(1) + "': "bytes", "scié\n": "bytes"}.items():
+        fields = {path: kinds for path, kinds in BARE.items() if path != "image_sci"} | {name: frozenset({kind})}
+        with pytest.raises(SchemaError, match="a field that Avro doesn't allow"):
+            read_draft("HST", fields, [], "source")
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -316,5 +331,5 @@ def test_a_band_that_is_no_number() -> None:
 
 def test_settings_laid_out_otherwise_stay_as_they_are() -> None:
     text = new_survey.DEFAULTS.read_text().replace("  enabled: {", "  enabled:\n    {")
-    with pytest.raises(ConfigError, match=r"add dask_hst .* and enabled\.hst: true by hand"):
+    with pytest.raises(ConfigError, match=r"add dask_hst: .* and enabled\.hst: true by hand"):
         new_survey.with_survey(text, "hst")
