@@ -36,8 +36,9 @@ def reshaped(packets: Iterable[SimulatedPacket], survey: Survey) -> Iterator[Sim
         yield from packets
         return
     schema = fastavro.parse_schema(schema_of(survey))
+    whole = fastavro.parse_schema(schema_of(survey), expand=True)  # each type where it is used, not its name
     for packet in packets:
-        record, file = reshape(decode(packet.data)[0], schema, survey), io.BytesIO()
+        record, file = reshape(decode(packet.data)[0], whole, survey), io.BytesIO()
         fastavro.writer(file, schema, [record], sync_marker=_SYNC)
         yield replace(packet, object_id=record[survey.object_id], data=file.getvalue())
 
@@ -53,11 +54,14 @@ def schema_of(survey: Survey) -> Any:
 def reshape(record: Mapping[str, Any], schema: Any, survey: Survey) -> dict[str, Any]:
     """A record of the model as one of a survey, whose objects have the survey's name in place of the model's."""
     object_id = survey.name + record[MODEL.object_id].removeprefix(MODEL.name)
+    stamps = {role: MODEL.stamp(record, role) for role in MODEL.cutouts}
     cutouts = {
-        survey.cutouts[role]: record[name] if survey.stamp_field else MODEL.stamp(record, role)
+        survey.cutouts[role]: {**record[name], survey.stamp_field: stamps[role]} if survey.stamp_field else stamps[role]
         for role, name in MODEL.cutouts.items()
     }
-    return _record(schema, {**record, **cutouts, survey.object_id: object_id})
+    models = {history.forced: history.field for history in MODEL.histories}
+    histories = {history.field: record[models[history.forced]] for history in survey.histories}
+    return _record(schema, {**record, **cutouts, **histories, survey.object_id: object_id})
 
 
 def _record(schema: Any, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,9 +77,20 @@ def _value(kind: Any, value: Any) -> Any:
     if isinstance(kind, str):
         neutral, cast = SCALARS[kind]
         return neutral if value is None else cast(value)
-    if kind["type"] == "array":
-        return [_record(kind["items"], point) for point in value or () if _is_whole(kind["items"], point)]
-    return _record(kind, value or {})
+    match kind["type"]:
+        case "record":
+            return _record(kind, value or {})
+        case "array":
+            points = value if isinstance(value, list) and "fields" in kind["items"] else ()
+            return [_record(kind["items"], point) for point in points if _is_whole(kind["items"], point)]
+        case "map":
+            return {}
+        case "enum":
+            return value if value in kind["symbols"] else kind["symbols"][0]
+        case "fixed":
+            return bytes(kind["size"])
+        case further:  # a type with attributes, such as a logical one
+            return _value(further, value)
 
 
 def _is_whole(schema: Any, point: Mapping[str, Any]) -> bool:

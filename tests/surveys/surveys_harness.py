@@ -15,6 +15,8 @@ from kowalski.alerts.lightcurve import merged
 from kowalski.alerts.survey import Survey, get_survey
 from kowalski.database.client import MongoDatabase
 from kowalski.database.filters import Filters
+from kowalski.simulation.night import simulate
+from kowalski.simulation.reshape import reshaped
 from kowalski.skyportal.photometry import Columns, make_photometry
 
 SURVEYS = ("PGIR", "WNTR", "TURBO")
@@ -28,6 +30,12 @@ def packets_of(data: Path, survey: Survey) -> list[Packet]:
     """The real packets as messages of the stream."""
     files = real_files(data, survey.name.lower())
     return [packet(file.read_bytes(), number, f"night_of_{survey.name}") for number, file in enumerate(files)]
+
+
+def simulated(survey: Survey, number: int = 20) -> list[Packet]:
+    """Packets of the simulator in the survey's own schema, some of them of the same object."""
+    made = reshaped(simulate(number, number // 4, seed=1), survey)
+    return [packet(each.data, place, f"night_of_{survey.name}") for place, each in enumerate(made)]
 
 
 def alerts_of(data: Path, survey: Survey) -> dict[int, Alert]:
