@@ -61,22 +61,20 @@ class FilterStore:
                 return False
         return True
 
-    async def push(self, filter_id: int, group_id: int, version: Document, changes: Document) -> Document | None:
-        """A version is the filter's latest and active one, with other changes; the filter, or None where nothing was changed:
-        it is gone, or its active version has the same pipeline.
-        """
-        active = {"$filter": {"input": "$fv", "cond": {"$eq": ["$$this.fid", "$active_fid"]}}}
-        same = {"$in": [{"$literal": version["pipeline"]}, {"$map": {"input": active, "in": "$$this.pipeline"}}]}
+    async def push(self, before: Document, version: Document, changes: Document) -> Document | None:
+        """A version is the filter's latest and active one, with other changes; None where another became active since ``before``."""
         change = {
             "$push": {"fv": version},
             "$set": {**changes, "active_fid": version["fid"], "last_modified": datetime.now(UTC)},
         }
-        condition = {"filter_id": filter_id, "group_id": group_id, "$expr": {"$not": [same]}}
-        return await self._change(condition, change)
+        return await self._change(_as_it_was(before), change)
 
-    async def change(self, filter_id: int, changes: Document) -> Document | None:
-        """Fields of a filter change, an ``active_fid`` only to one of its versions; the filter, or None if that isn't so."""
-        condition: Document = {"filter_id": filter_id}
+    async def change(self, filter_id: int, changes: Document, before: Document | None = None) -> Document | None:
+        """Fields of a filter change, an ``active_fid`` only to one of its versions; the filter, or None if that isn't so.
+
+        Where ``before`` is given, also None where another version became active since.
+        """
+        condition: Document = {"filter_id": filter_id} if before is None else _as_it_was(before)
         if "active_fid" in changes:
             condition["fv.fid"] = changes["active_fid"]
         return await self._change(condition, {"$set": {**changes, "last_modified": datetime.now(UTC)}})
@@ -101,3 +99,8 @@ class FilterStore:
     async def _change(self, condition: Document, change: Document) -> Document | None:
         with translated("change a filter"):
             return await self.collection.find_one_and_update(condition, change, return_document=ReturnDocument.AFTER)
+
+
+def _as_it_was(document: Document) -> Document:
+    """The condition on a filter to have the version active that it had."""
+    return {"_id": document["_id"], "active_fid": document.get("active_fid")}

@@ -8,6 +8,14 @@ from typing import Any
 from kowalski.errors import FilterError
 from kowalski.filters.compile import CompiledStages, compile_stages, parse_pipeline
 
+#: what autosave and auto_followup may hold
+AUTOSAVE_KEYS = frozenset({"active", "comment", "ignore_group_ids", "pipeline", "saver_id"})
+FOLLOWUP_KEYS = frozenset(
+    {
+        "active", "comment", "pipeline", "allocation_id", "payload", "target_group_ids", "ignore_allocation_ids",
+        "not_if_tns_reported", "radius", "validity_days", "priority_order", "implements_update",
+    }
+)  # fmt: skip
 #: keys of a follow-up's payload that hold its urgency; those of the first two have no dates
 URGENCIES = ("urgency", "Urgency")
 PRIORITY = "priority"

@@ -1,7 +1,7 @@
 """Compile a pipeline: check it, make it fit for a whole batch, and find out what it reads."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import bson
 from bson import json_util
@@ -9,8 +9,6 @@ from bson.errors import BSONError
 
 from kowalski.errors import FilterError
 from kowalski.filters.language import READS_FROM, STAGES, Stage, strange_stages, strangers_in
-
-Document = TypeVar("Document")
 
 #: what a filter may consist of: it reads one alert with its history, and nothing else
 FILTER_STAGES = STAGES - READS_FROM.keys() - {"$documents", "$geoNear"}
@@ -66,12 +64,6 @@ class CompiledStages(NamedTuple):
     def alone(self) -> list[Stage]:
         """For one alert by itself: the user's stages never meet the carrier."""
         return [{"$unset": CARRIER}, *self.stages]
-
-    def portions(self, documents: list[Document]) -> tuple[list[Stage], list[list[Document]]]:
-        """Stages, and the documents as they may go through them: all at once, or each by itself."""
-        if self.together is not None:
-            return self.together, [documents]
-        return self.alone, [[document] for document in documents]
 
 
 def compile_stages(stages: list[Stage]) -> CompiledStages:

@@ -22,7 +22,7 @@ ITEMS = 5
 #: operators that compare two values, which are shown
 COMPARISONS = {"$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in"}
 #: conditions made of others
-COMPOUND = {"$and", "$or", "$nor"}
+COMPOUND = {"$or", "$nor"}
 #: the value of a field that is not there
 MISSING = object()
 
@@ -204,8 +204,10 @@ def _sentence(number: int, rejections: list[Row]) -> str:
     elif found is None:
         said = f"no part of {key} is met"
     elif key.startswith("$"):
-        said = f"{value!r} is not met" + (f" by {found[0]}" if found else first.get("error", ""))
-    elif first.get("missing"):
+        said = f"{value!r} is not met" + (
+            f" by {found[0]}" if found else f" ({first['error']})" if "error" in first else ""
+        )
+    elif first.get("missing") == len(found):
         said = f"{key} is missing, not {value!r}"
     else:
         said = f"{key} is {found[0]!r}, not {value!r}"

@@ -16,11 +16,12 @@ alerts:
     autosave: true
 """
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
+from bson import json_util
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kowalski.alerts.decode import Packet
@@ -28,11 +29,13 @@ from kowalski.alerts.document import Alert, arrival, read_batch
 from kowalski.alerts.lightcurve import merged
 from kowalski.alerts.survey import Survey, known_surveys
 from kowalski.errors import FilterError
+from kowalski.filters.actions import AUTOSAVE_KEYS, FOLLOWUP_KEYS
 from kowalski.filters.compile import parse_pipeline
 from kowalski.filters.definition import CompiledFilter, compile_filter
 from kowalski.filters.results import Pass
 
 FID = "file00"
+ACTIONS = {"autosave": AUTOSAVE_KEYS, "auto_followup": FOLLOWUP_KEYS}
 #: parts in a million by which numbers may differ from those expected
 TOLERANCE = 1.0
 
@@ -82,24 +85,50 @@ class FilterFile(BaseModel):
         fields = self.model_dump(exclude={"alerts", "pipeline"})
         return {
             **fields,
+            **{name: _stored(fields[name]) for name in ACTIONS},
             "active": True,
             "active_fid": FID,
-            "fv": [{"fid": FID, "pipeline": json.dumps(self.pipeline)}],
+            "fv": [{"fid": FID, "pipeline": _text(self.pipeline)}],
         }
 
     def compiled(self) -> CompiledFilter:
         """Ready to run; raises `FilterError` for anything that is wrong with it."""
         assert self.survey
-        compiled = compile_filter(self.stored())
+        stored = self.stored()
+        compiled = compile_filter(stored)
         if compiled.problems:
             raise FilterError("; ".join(compiled.problems))
-        for name in ("autosave", "auto_followup"):  # also where it is switched off
-            value = getattr(self, name)
-            if isinstance(value, dict) and value.get("pipeline"):
-                parse_pipeline(
-                    json.dumps(value["pipeline"]) if isinstance(value["pipeline"], list) else value["pipeline"]
-                )
+        for name, keys in ACTIONS.items():  # also where it is switched off
+            value = stored[name] if isinstance(stored[name], dict) else {}
+            if strange := sorted(value.keys() - keys):
+                raise FilterError(f"{name}: no such keys: {', '.join(strange)}")
+            if value.get("pipeline"):
+                parse_pipeline(value["pipeline"])
+        if stored["auto_followup"] and compiled.autosave is None:
+            raise FilterError("auto_followup needs autosave to be on")
         return compiled
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as it is in JSON, and not a text that no value ever equals."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))  # fmt: skip
+
+
+def _stored(action: Any) -> Any:
+    """Autosave or follow-up with its pipeline as it is stored."""
+    if isinstance(action, dict) and isinstance(action.get("pipeline"), list):
+        return {**action, "pipeline": _text(action["pipeline"])}
+    return action
+
+
+def _text(pipeline: list[Any]) -> str:
+    """A pipeline as extended JSON."""
+    try:
+        return json_util.dumps(pipeline)
+    except (TypeError, ValueError) as error:
+        raise FilterError(f"pipeline: {error} (a date must have a time: 2024-01-01T00:00:00Z)") from None
 
 
 def read_filter_file(path: Path) -> FilterFile:
@@ -110,16 +139,15 @@ def read_filter_file(path: Path) -> FilterFile:
     FilterError : there is no such file, it is not YAML, or has other keys or values than it may
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except OSError as error:
-        raise FilterError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise FilterError(f"{path} is not valid YAML: {error}") from None
+        raise FilterError(f"can't be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FilterError(f"not valid YAML: {error}") from None
     try:
         return FilterFile.model_validate(content)
     except ValidationError as error:
-        said = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise FilterError(f"{path}: {'; '.join(said)}") from None
+        raise FilterError("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())) from None  # fmt: skip
 
 
 def alerts_of(file: FilterFile, folder: Path) -> list[tuple[Expectation, Alert]]:

@@ -18,21 +18,24 @@ from kowalski.filters.companions import Companion, Companions
 from kowalski.filters.compile import CARRIER, CompiledStages, Reads
 from kowalski.filters.definition import CompiledFilter, compile_filter
 from kowalski.filters.enrich import ELSEWHERE, enriched
+from kowalski.filters.portions import Batch, chunks
 from kowalski.filters.results import Figures, FilterRun, Pass, Recorder, Row
 from kowalski.log import get_logger
 
 log = get_logger(__name__)
 
-#: bytes of documents sent with one aggregation; the server's limit for one document is 16 MiB
-CHUNK_BYTES = 8 * 1024 * 1024
 #: how much longer than a batch all its alerts together may take, one at a time
 PATIENCE = 5
 #: share of the time of a batch that a filter takes which from then on runs after the others
 SLOW = 0.2
+#: stages that leave the alerts of which there is one document: of others there may be more than this process can hold
+SINGLE: list[Row] = [
+    {"$group": {"_id": f"${CARRIER}", "number": {"$sum": 1}, "row": {"$first": "$$ROOT"}}},
+    {"$match": {"number": 1}},
+    {"$replaceWith": "$row"},
+]
 #: characters of an error that are kept
 MAX_REASON = 500
-
-Batch = list[RawBSONDocument]
 
 
 class _Silent:
@@ -116,30 +119,36 @@ class FilterRunner:
                 self.recorder.note(Figures(compiled.filter_id, compiled.fid, number, skipped=number, error=reason))
                 continue
             own, began = FilterRun(), perf_counter()
-            if not run(task, own):
+            rows = run(task, own)
+            if rows is None:
                 later.append(task)
                 continue
-            self._judge(task, own, 1000 * (perf_counter() - began))
+            in_vain = own.failures.total() >= number
+            self._trip(task.ready.breaker, own.failures, in_vain, 1000 * (perf_counter() - began))
+            self._pass(task, rows, own)
+            self._note(task, own, 1000 * (perf_counter() - began))
             result.add(own)
         for (filter_id, reason), alerts in (result.failures + result.action_failures).items():
             log.error("filter %s failed on %d alerts: %s", filter_id, alerts, reason)
         return result
 
-    def _judge(self, task: _Task, own: FilterRun, ms: float) -> None:
-        """Draw the conclusions of one run of a filter."""
-        compiled, breaker, number = task.compiled, task.ready.breaker, len(task.batch)
-        failed = own.failures.total()
+    def _note(self, task: _Task, own: FilterRun, ms: float) -> None:
+        """Remember one run of a filter."""
+        compiled, breaker = task.compiled, task.ready.breaker
         breaker.slow = ms > SLOW * self.max_time_ms
-        reason = next((reason for _, reason in own.failures), None)
-        self._trip(breaker, reason, failed >= number, ms)
-        error = reason or next((reason for _, reason in own.action_failures), None)
+        error = next((reason for _, reason in own.failures + own.action_failures), breaker.reason or None)
         left = max(0.0, breaker.open_until - monotonic())
-        self.recorder.note(
-            Figures(compiled.filter_id, compiled.fid, number, len(own.passes), failed, 0, ms, error, left)
-        )
+        passed, failed = len(own.passes), own.failures.total()
+        self.recorder.note(Figures(compiled.filter_id, compiled.fid, len(task.batch), passed, failed, 0, ms, error, left))  # fmt: skip
 
-    def _trip(self, breaker: Breaker, reason: str | None, in_vain: bool, ms: float) -> None:
-        if reason is not None and (in_vain or ms > PATIENCE * self.max_time_ms):
+    def _trip(self, breaker: Breaker, failures: Counter[tuple[int, str]], in_vain: bool, ms: float) -> None:
+        """Draw the conclusions of a run: it failed with all alerts, or took much longer than it may, or is fine."""
+        reason = next((reason for _, reason in failures), None)
+        if (
+            ms > PATIENCE * self.max_time_ms
+        ):  # MongoDB does not stop in the midst of an expression, nor call it an error
+            breaker.failed(monotonic(), reason or f"took {ms:.0f} ms")
+        elif reason is not None and in_vain:
             breaker.failed(monotonic(), reason)
         else:
             breaker.worked()
@@ -209,26 +218,21 @@ class FilterRunner:
 
     # one filter
 
-    def _in_one_go(self, task: _Task, result: FilterRun) -> bool:
-        """Run a filter on all alerts at once; False where that can't be done, or is to be done later."""
+    def _in_one_go(self, task: _Task, result: FilterRun) -> list[Row] | None:
+        """What a filter makes of all alerts at once; None where that can't be done, or is to be done later."""
         if task.ready.breaker.slow:
-            return False
-        rows = self._rows_together(task.compiled, task.compiled.pipeline, task.batch, "annotations")
-        if rows is None:
-            return False
-        self._pass(task, rows, result)
-        return True
+            return None
+        return self._rows_together(task.compiled, task.compiled.pipeline, task.batch, "annotations")
 
-    def _after_the_others(self, task: _Task, result: FilterRun) -> bool:
-        """Run a filter that was put off: on all alerts at once if that was not tried yet, else on each by itself."""
+    def _after_the_others(self, task: _Task, result: FilterRun) -> list[Row]:
+        """What a filter that was put off makes of all alerts at once, if that was not tried yet, or of each by itself."""
         compiled = task.compiled
         rows = None
         if task.ready.breaker.slow:
             rows = self._rows_together(compiled, compiled.pipeline, task.batch, "annotations")
         if rows is None:
             rows = self._rows_one_by_one(compiled, compiled.pipeline, task.batch, result, "annotations")
-        self._pass(task, rows, result)
-        return True
+        return rows
 
     def _pass(self, task: _Task, rows: list[Row], result: FilterRun) -> None:
         """Note the alerts that have exactly one row, with what is to be done for them."""
@@ -253,8 +257,7 @@ class FilterRunner:
         else:
             saved = self._saved(task, passed, own)
             requests = self._requests(task, saved, own)
-            reason = next((reason for _, reason in own.failures), None)
-            self._trip(breaker, reason, False, 1000 * (monotonic() - began))
+            self._trip(breaker, own.failures, False, 1000 * (monotonic() - began))
         result.action_failures.update(own.failures)
         return saved, requests
 
@@ -301,10 +304,13 @@ class FilterRunner:
         if pipeline.together is None:
             return None
         deadline, rows = monotonic() + self.max_time_ms / 1000, []
+        stages = [*pipeline.together, _only(fields)]
+        if any("$unwind" in stage for stage in stages):
+            stages += SINGLE
         try:
-            for chunk in _chunks(batch):
+            for chunk in chunks(batch):
                 left = max(1, int(1000 * (deadline - monotonic())))
-                rows += self.filters.run([*pipeline.together, _only(fields)], chunk, left)
+                rows += self.filters.run(stages, chunk, left)
         except DatabaseUnavailable:
             raise
         except DatabaseError as error:
@@ -317,13 +323,14 @@ class FilterRunner:
     ) -> list[Row]:
         """Rows of each alert by itself; one that fails is counted and the rest go on, until the filter has had its time."""
         deadline = monotonic() + PATIENCE * self.max_time_ms / 1000
+        stages = [*pipeline.alone, _only(fields), {"$limit": 2}]
         rows = []
         for done, document in enumerate(batch):
             if monotonic() > deadline:
                 result.failures[compiled.filter_id, "too slow one alert at a time"] += len(batch) - done
                 break
             try:
-                found = self.filters.run([*pipeline.alone, _only(fields)], [document], self.max_time_ms)
+                found = self.filters.run(stages, [document], self.max_time_ms)
             except DatabaseUnavailable:
                 raise
             except DatabaseError as error:
@@ -353,16 +360,3 @@ def _union(group: list[CompiledFilter]) -> Reads:
     for compiled in group[1:]:
         reads = reads | compiled.reads
     return reads
-
-
-def _chunks(batch: Batch) -> Iterator[Batch]:
-    chunk: Batch = []
-    size = 0
-    for document in batch:
-        if chunk and size + len(document.raw) > CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(document)
-        size += len(document.raw)
-    if chunk:
-        yield chunk

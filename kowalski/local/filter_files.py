@@ -3,13 +3,14 @@
 import argparse
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import bson
 import requests
+from bson import json_util
 
 from kowalski.alerts.document import Alert
 from kowalski.database.client import connect
@@ -54,18 +55,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when all is well, else 1, with a line for each thing that isn't."""
-    files = {path: read_filter_file(path) for path in arguments.files}
-    for path, file in files.items():
-        print(f"{path}: {_validated(file)}")
+    files: dict[Path, FilterFile] = {}
+
+    def validate(path: Path) -> bool:
+        files[path] = read_filter_file(path)
+        print(f"{path}: {_validated(files[path])}")
+        return True
+
+    good = _each(arguments.files, validate)
+    if not good:
+        return 1
     match arguments.action:
         case "run" | "explain":
             with _runner_of() as filters:
-                told = [_run(path, file, filters, arguments.action == "explain") for path, file in files.items()]
-            return 0 if all(told) else 1
+                good = _each(files, lambda path: _run(path, files[path], filters, arguments.action == "explain"))
         case "push":
-            for path, file in files.items():
-                print(f"{path}: {_push(file, arguments.url, arguments.token)}")
-    return 0
+            good = _each(files, lambda path: _push(path, files[path], arguments.url, arguments.token))
+    return 0 if good else 1
+
+
+def _each(paths: Iterable[Path], do: Callable[[Path], bool]) -> bool:
+    """Whether something went well with all files; what is wrong with one is said and does not keep the others from it."""
+    good = True
+    for path in paths:
+        try:
+            good = do(path) and good
+        except FilterError as error:
+            print(f"{path}: {error}")
+            good = False
+    return good
 
 
 def _validated(file: FilterFile) -> str:
@@ -135,7 +153,7 @@ def _explain(
         except DatabaseError as error:
             raise FilterError(str(error)) from None
 
-    told = answers(explain(file.pipeline, plain), ask)
+    told = answers(explain(file.compiled().pipeline.stages, plain), ask)
     print(f"    {told['reason']}")
     for step in told["stages"]:
         print(f"    {step['stage']:3} {step['operator']:14} {step['in']} -> {step['out']}")
@@ -143,13 +161,25 @@ def _explain(
             print(f"        {rejection['clause']}  met by {rejection['met_by']}, found {rejection.get('found', rejection.get('parts'))}")  # fmt: skip
 
 
-def _push(file: FilterFile, url: str, token: str | None) -> str:
-    """Send one filter; what the API says."""
+def _push(path: Path, file: FilterFile, url: str, token: str | None) -> bool:
+    """Send one filter, and print what the API says."""
+    print(f"{path}: {pushed(file, url, token)}")
+    return True
+
+
+def pushed(file: FilterFile, url: str, token: str | None) -> str:
+    """What the API says to a filter that is sent to it.
+
+    Raises
+    ------
+    FilterError : it is refused, or nobody answers
+    """
     if not token:
         raise FilterError(f"a token is needed: --token or {TOKEN} (POST /api/auth or /api/tokens gives one)")
-    body = file.model_dump(exclude={"alerts"})
+    body = json_util.dumps(file.model_dump(exclude={"alerts"}))
+    headers = {"Authorization": token, "Content-Type": "application/json"}
     try:
-        answer = requests.post(f"{url}/api/filters", json=body, headers={"Authorization": token}, timeout=60)
+        answer = requests.post(f"{url}/api/filters", data=body, headers=headers, timeout=60)
         content = answer.json()
     except (requests.RequestException, ValueError) as error:
         raise FilterError(f"{url} does not answer as a Kowalski does: {error}") from None

@@ -11,7 +11,7 @@ from filters_harness import MATCH, POST, ZTF, Room, alerts, room, running
 
 from kowalski.alerts.document import Alert, arrival
 from kowalski.alerts.lightcurve import merged
-from kowalski.api.services.replays import night_of
+from kowalski.api.services.replays import JD_OF_EPOCH, night_of
 from kowalski.database.client import connect
 from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
@@ -80,7 +80,7 @@ def test_the_condition_that_rejected_and_the_value_it_met(room: Room, alerts: li
         ([{"$unwind": "$nothing"}], "stage 1 ($unwind) lets nothing through"),
         ([{"$unwind": "$prv_candidates"}, {"$match": {"prv_candidates.jd": {"$lt": 0}}}], "stage 2 ($match): prv_candidates.jd is "),
         ([{"$group": {"_id": None, "n": {"$sum": 1}}}, {"$match": {"n": 2}}], "stage 2 ($match): n is 1, not 2"),
-        ([{"$match": {"nothing": {"$exists": True}}}], "stage 1 ($match): nothing is None, not {'$exists': True}"),
+        ([{"$match": {"nothing": {"$exists": True}}}], "stage 1 ($match): nothing is missing, not {'$exists': True}"),
     ],
 )  # fmt: skip
 def test_other_reasons(room: Room, alerts: list[Alert], pipeline: list[Any], reason: str) -> None:
@@ -248,6 +248,27 @@ def test_alerts_that_fail_are_counted(room: Room, alerts: list[Alert]) -> None:
     assert "zero" in next(iter(told["errors"]))
 
 
+def test_a_replay_ends_in_time_and_says_so(room: Room, alerts: list[Alert]) -> None:
+    """A second for all, a quarter for each: what was judged counts, and nothing is called a failure for it."""
+    many = {"$set": {"n": {"$range": [0, {"$add": [1_500_000, "$candidate.fid"]}]}}}
+    slow = [many, {"$unwind": "$n"}, {"$match": {"$expr": {"$eq": ["$n", 5]}}}, {"$skip": 1}]
+    room.good("POST", "/api/filters", ALL | {"pipeline": slow})
+    span = {"start": min(alert.jd for alert in alerts), "end": max(alert.jd for alert in alerts), "max_time_ms": 1000}
+    began = time.monotonic()
+    told = room.good("POST", "/api/filters/1/replay", span)["data"]
+    assert time.monotonic() - began < 5
+    assert told["complete"] is False
+    assert told["alerts"] < len(alerts)
+    assert told["failed"] == 0
+
+
+def test_a_replay_says_what_it_may_not_show(room: Room, alerts: list[Alert]) -> None:
+    room.good("POST", "/api/filters", ALL | {"pipeline": [{"$match": {}}]})
+    asked = {"object_ids": [longest(alerts).object_id]}
+    assert room.good("POST", "/api/filters/1/replay", asked, "member")["data"]["hidden"] == "the filter sees programids [3], which you may not see"  # fmt: skip
+    assert "hidden" not in room.good("POST", "/api/filters/1/replay", asked)["data"]
+
+
 # status and guard ----------------------------------------------------------------------------------------------------
 
 
@@ -305,6 +326,38 @@ def test_a_version_of_which_too_much_passes_is_named(room: Room, alerts: list[Al
     nothing = room.good("POST", "/api/filters", ALL | {"pipeline": [{"$match": {"candid": 0}}]})["data"]["fid"]
     latest, _ = eventually(room, 2)
     assert (latest["fid"], latest["passed"], latest["warning"]) == (nothing, 0, None)
+
+
+def test_the_last_night_that_is_over(room: Room, alerts: list[Alert]) -> None:
+    """A night at Palomar lies within one UTC day, and is over hours before that is; one that goes on does not count yet."""
+    now = datetime.now(UTC).timestamp() / 86400 + JD_OF_EPOCH
+    candids = [alert.candid for alert in alerts]
+    over, going_on = now - 0.2, now - 0.01
+
+    def put(jd: float, some: list[int]) -> None:
+        room.database["ZTF_alerts"].update_many({"candid": {"$in": some}}, {"$set": {"candidate.jd": jd}})
+
+    put(over - 1, candids[4:])
+    put(over, candids[:4])
+    room.good("POST", "/api/filters", ALL | {"pipeline": [{"$match": {}}]})
+    (seen,) = eventually(room)
+    assert (seen["night"], seen["alerts"]) == (night_of(over), 4)
+    put(going_on, candids[:4])
+    room.good("POST", "/api/filters", ALL | {"pipeline": [{"$match": {"candid": {"$gt": 0}}}]})
+    latest, _ = eventually(room, 2)
+    assert (latest["night"], latest["alerts"]) == (night_of(over - 1), len(candids) - 4)
+
+
+def test_what_is_switched_on_again_is_looked_at_again(room: Room, alerts: list[Alert]) -> None:
+    room.good("POST", "/api/filters", ALL | {"pipeline": [{"$match": {}}]})
+    (first,) = eventually(room)
+    room.good("PATCH", "/api/filters", {"filter_id": 1, "active": False})
+    room.good("PATCH", "/api/filters", {"filter_id": 1, "active": True})
+    end = time.monotonic() + 60
+    while (latest := eventually(room)[0])["at"] == first["at"]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert latest["warning"] == first["warning"]
 
 
 def test_a_guard_that_refuses(room: Room, alerts: list[Alert], tmp_path_factory: pytest.TempPathFactory) -> None:

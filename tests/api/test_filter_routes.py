@@ -181,6 +181,21 @@ def test_trials_show_what_was_known(room: Room, alerts: list[Alert]) -> None:
     assert {row["n"] for row in one_by_one} == {1}
 
 
+def test_trials_show_whole_documents(room: Room, alerts: list[Alert]) -> None:
+    """Though the pipeline looks at little of them, and the runner's own field at no stage."""
+    passing = {a.candid: a for a in alerts if (a.candidate.get("drb") or 0) > 0.5}
+    room.good("POST", "/api/filters", POST | {"permissions": [1, 2, 3], "pipeline": [MATCH]})
+    for row in room.good("POST", "/api/filters/1/test", {"object_ids": [a.object_id for a in alerts]})["data"]:
+        assert {"_id", "objectId", "candid", "candidate", "coordinates", "cross_matches", "prv_candidates", "fp_hists"} <= row.keys()  # fmt: skip
+        assert row["candidate"] == passing[row["candid"]].candidate
+        assert row.keys().isdisjoint({"kafka", "cutoutScience", "_candid"})
+    unwound = [MATCH, {"$unwind": "$prv_candidates"}, {"$project": {"fields": {"$objectToArray": "$$ROOT"}}}]
+    room.good("POST", "/api/filters", POST | {"permissions": [1, 2, 3], "pipeline": unwound})
+    rows = room.good("POST", "/api/filters/1/test", {"object_ids": [a.object_id for a in alerts]})["data"]
+    assert len(rows) > len(passing)
+    assert all("_candid" not in {field["k"] for field in row["fields"]} for row in rows)
+
+
 @pytest.mark.parametrize(
     ("trial", "message"),
     [

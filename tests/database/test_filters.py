@@ -35,7 +35,7 @@ def test_active_filters_of_a_catalogue_by_what_tells_their_states_apart(filters:
         "catalog": "ZTF_alerts",
         "active": True,
         "active_fid": "a",
-        "fv": ["long"],
+        "fv": [{"fid": "a", "pipeline": "long"}],
         "permissions": [1],
         "update_annotations": True,
     }
@@ -45,9 +45,11 @@ def test_active_filters_of_a_catalogue_by_what_tells_their_states_apart(filters:
     filters.put(common | {"filter_id": 5, "catalog": "PGIR_alerts"})
     active = filters.active("ZTF_alerts")
     assert [document["filter_id"] for document in filters.read([each["_id"] for each in active])] == [3, 1, 2]
-    assert [{key: value for key, value in each.items() if key != "_id"} for each in active] == [
-        {"active_fid": "a", "permissions": [1], "update_annotations": True, "last_modified": 5}
-    ] * 3
+    assert [each["filter_id"] for each in active] == [1, 2, 3]
+    assert len({each["version"] for each in active}) == 1
+    assert all("fv" not in each for each in active), "it may be long"
+    filters.put(common | {"filter_id": 2, "last_modified": 5, "fv": [{"fid": "a", "pipeline": "other"}]})
+    assert [len({one["version"], two["version"]}) for one, two in zip(active, filters.active("ZTF_alerts"), strict=True)] == [1, 2, 1]  # fmt: skip
     assert filters.read([]) == []
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bson.decimal128 import Decimal128
 from pymongo.errors import OperationFailure
 
 from kowalski.database.client import MongoDatabase
@@ -95,6 +96,37 @@ PIPELINES: dict[str, list[Stage]] = {
     "fails with some, alone": [{"$sort": {"candid": 1}}, {"$set": {"x": {"$sqrt": {"$subtract": ["$candidate.drb", 0.5]}}}}],
     "fails with all": [{"$set": {"x": {"$toInt": "$objectId"}}}],
     "is no pipeline": [{"$project": {}}],
+    # what would see how the runner tells one alert's documents from another's, or is fed less than all
+    "the document itself": [DRB, {"$project": {"annotations": "$$ROOT"}}],
+    "the document after a projection": [{"$project": {"rb": "$candidate.rb"}}, {"$project": {"annotations": "$$CURRENT"}}],
+    "number of fields": [{"$project": {"rb": "$candidate.rb"}}, {"$set": {"annotations": {"n": {"$size": {"$objectToArray": "$$ROOT"}}}}}],
+    "size of the document": [{"$set": {"annotations": {"bytes": {"$bsonSize": "$$ROOT"}}}}],
+    "put into another root": [{"$replaceWith": {"$mergeObjects": [{"annotations": {"n": {"$size": {"$objectToArray": "$$ROOT"}}}}, "$candidate"]}}],
+    "grouped whole": [{"$group": {"_id": None, "all": {"$push": "$$ROOT"}}}, {"$set": {"annotations": {"bytes": {"$bsonSize": {"$first": "$all"}}}}}],
+    "facet of whole documents": [{"$facet": {"a": [DRB]}}, {"$match": {"a.0": {"$exists": True}}}, {"$set": {"annotations": {"n": {"$size": {"$objectToArray": {"$first": "$a"}}}}}}],
+    "a field that nobody set": [{"$match": {"_candid": {"$exists": False}}}],
+    "the same through the root": [{"$project": {"annotations": {"x": "$$ROOT._candid"}}}],
+    "a field of the same name": [{"$set": {"_candid": 5}}, {"$project": {"annotations": {"x": "$_candid"}}}],
+    "part of a field of the same name": [{"$project": {"_candid.x": 1}}],
+    "no other fields": [{"$project": {"_id": 0, "rb": "$candidate.rb"}}, {"$match": {"$jsonSchema": {"properties": {"rb": {}}, "additionalProperties": False}}}],
+    "fields by pattern": [{"$match": {"$jsonSchema": {"patternProperties": {"^prv_": {"minItems": 5}}}}}],
+    "redacted by number of fields": [{"$redact": {"$cond": [{"$gt": [{"$size": {"$objectToArray": "$$CURRENT"}}, 12]}, "$$PRUNE", "$$DESCEND"]}}],
+    "left out by a decimal": [{"$project": {"candidate": Decimal128("0")}}],
+    "another meaning of a path": [{"$project": {"annotations": {"rb": {"$let": {"vars": {"CURRENT": "$candidate"}, "in": "$rb"}}}}}],
+    "variable of a field's name": [{"$project": {"annotations": {"m": {"$let": {"vars": {"candidate": "$candidate"}, "in": "$$candidate.magpsf"}}}}}],
+    "item of a name": [{"$project": {"annotations": {"m": {"$map": {"input": "$prv_candidates", "as": "p", "in": "$$p.magpsf"}}}}}],
+    "renamed": [{"$project": {"c": "$candidate", "p": "$prv_candidates"}}, {"$project": {"annotations": {"rb": "$c.rb", "n": {"$size": "$p"}}}}],
+    "place in a list": [{"$match": {"prv_candidates.2.jd": {"$gt": 0}}}, {"$project": {"annotations": {"jd": "$prv_candidates.jd"}}}],
+    "field set by name": [{"$set": {"annotations": {"$setField": {"field": "z", "input": "$candidate", "value": 1}}}}],
+    "the clock": [{"$match": {"$expr": {"$gt": ["$$NOW", {"$dateFromString": {"dateString": "2020-01-01"}}]}}}],
+    "all of a sample": [{"$match": {"$sampleRate": 1.0}}, {"$match": {"$expr": {"$lt": [{"$rand": {}}, 2]}}}],
+    "sample of one": [{"$sample": {"size": 1}}],
+    "words in a text": [{"$match": {"$text": {"$search": "ZTF"}}}],
+    "near a place": [{"$match": {"coordinates.radec_geojson": {"$near": {"$geometry": {"type": "Point", "coordinates": [0, 0]}}}}}],
+    "within a circle": [{"$match": {"coordinates.radec_geojson": {"$geoWithin": {"$centerSphere": [[0, 0], 1.5]}}}}],
+    "filled": [{"$fill": {"output": {"annotations": {"value": {"a": 1}}}}}],
+    "fails where it would be left out": [{"$set": {"x": {"$divide": [1, {"$subtract": ["$candidate.fid", 1]}]}}}, {"$match": {"candidate.fid": 2}}],
+    "fails with what is not used": [{"$project": {"x": {"$divide": [1, {"$subtract": ["$candidate.fid", 1]}]}, "annotations": {"a": "x"}}}],
 }  # fmt: skip
 
 

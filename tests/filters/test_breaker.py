@@ -94,6 +94,58 @@ def test_failing_with_some_alerts_is_no_reason(filters: Filters, put: Put) -> No
         assert (len(result.passes), result.failures.total()) == (1, 1)
 
 
+@pytest.fixture
+def slowness(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long every run seems to take, in s, as the only element."""
+    seconds, now = [0.0], [0.0]
+
+    def passes() -> float:
+        now[0] += seconds[0]
+        return now[0]
+
+    monkeypatch.setattr(run_module, "perf_counter", passes)
+    return seconds
+
+
+@pytest.mark.parametrize("by_batch", [True, False])
+def test_taking_long_over_a_batch_with_one_failure_is_no_reason(
+    filters: Filters, put: Put, slowness: list[float], by_batch: bool
+) -> None:
+    documents, objects = batch_of(ztf_alerts([ztf_record(1, drb=0.9), ztf_record(2, "ZTF2", drb=0.1)]))
+    some = {"$set": {"x": {"$divide": [1, {"$cond": [{"$gt": ["$candidate.drb", 0.5]}, 1, 0]}]}}}
+    put(1, [some] if by_batch else [some, {"$limit": 1}])
+    running = FilterRunner(filters, ZTF, 5000)
+    slowness[0] = 6.0
+    for _ in range(PATIENCE + 2):
+        assert len(running.run(documents, objects).passes) == 1
+
+
+def test_what_mongodb_can_not_stop_opens_the_breaker_too(filters: Filters, put: Put, slowness: list[float]) -> None:
+    """It looks at its clock between documents only, so one expression may take forever without an error."""
+    documents, objects = batch_of(ztf_alerts([ztf_record(1)]))
+    put(1, [{"$match": {}}])
+    notes = Notes()
+    running = FilterRunner(filters, ZTF, 1000, notes)
+    slowness[0] = 30.0
+    for _ in range(PATIENCE):
+        assert len(running.run(documents, objects).passes) == 1
+    assert (notes.of(1).failed, notes.of(1).error, notes.of(1).open_for > 0) == (0, "took 30000 ms", True)
+    assert running.run(documents, objects).skipped.total() == 1
+
+
+def test_a_filter_that_was_slow_comes_after_the_others(filters: Filters, put: Put, slowness: list[float]) -> None:
+    documents, objects = batch_of(ztf_alerts([ztf_record(1)]))
+    put(1, [{"$match": {}}])
+    running = FilterRunner(filters, ZTF, 1000)
+    slowness[0] = 0.5
+    assert [set(passed(part)) for part in running.parts(documents, objects)] == [{1}]
+    put(2, [DRB])
+    put(3, [{"$match": {}}])
+    slowness[0] = 0.05
+    assert [set(passed(part)) for part in running.parts(documents, objects)] == [{3}, {1}]
+    assert [set(passed(part)) for part in running.parts(documents, objects)] == [{1, 3}]
+
+
 def test_an_autosave_that_fails_costs_no_candidate(filters: Filters, put: Put) -> None:
     documents, objects = batch_of(ztf_alerts([ztf_record(1), ztf_record(2, "ZTF2")]))
     put(1, [{"$match": {}}], autosave={"active": True, "pipeline": FAILS})

@@ -152,6 +152,8 @@ def test_what_mongodb_has_no_type_for_is_refused(value: Any) -> None:
         {"$unset": "candidate"},
         {"$unwind": "$prv_candidates"},
         {"$unwind": {"path": "$prv_candidates", "preserveNullAndEmptyArrays": True}},
+        {"$set": {"x": "$$ROOT.candidate.rb"}},
+        {"$redact": {"$cond": [{"$gt": ["$candidate.rb", 0.5]}, "$$DESCEND", "$$PRUNE"]}},
     ],
 )
 def test_stages_that_take_a_batch(stage: dict[str, Any]) -> None:
@@ -182,12 +184,22 @@ def test_stages_that_take_a_batch(stage: dict[str, Any]) -> None:
         {"$unwind": f"${CARRIER}"},
         {"$unwind": {"path": "$prv_candidates", "includeArrayIndex": CARRIER}},
         {"$project": {CARRIER: 0}},
+        {"$project": {f"{CARRIER}.x": 1}},
+        {"$match": {CARRIER: {"$exists": False}}},
+        {"$set": {"x": f"$$ROOT.{CARRIER}"}},
+        {"$set": {"x": "$$ROOT"}},
+        {"$set": {"x": {"$objectToArray": "$$CURRENT"}}},
+        {"$match": {"$expr": {"$gt": [{"$bsonSize": "$$ROOT"}, 5]}}},
+        {"$redact": {"$cond": [{"$gt": [{"$bsonSize": "$$CURRENT"}, 5]}, "$$KEEP", "$$PRUNE"]}},
+        {"$match": {"$jsonSchema": {"maxProperties": 5}}},
     ],
 )
 def test_stages_that_look_across_alerts_or_at_the_carrier_do_not(stage: dict[str, Any]) -> None:
     compiled = compile_filter(document([MATCH, stage, {"$project": {"candid": 1}}]))
     assert not compiled.pipeline.by_batch
-    assert compiled.pipeline.stages == [MATCH, stage, {"$project": {"candid": 1}}], "and run as they stand"
+    assert compiled.pipeline.together is None
+    assert compiled.pipeline.alone[1:] == [MATCH, stage, {"$project": {"candid": 1}}], "and run as they stand"
+    assert compiled.pipeline.alone[0] == {"$unset": CARRIER}
 
 
 @pytest.mark.parametrize(
@@ -211,8 +223,9 @@ def test_stages_that_look_across_alerts_or_at_the_carrier_do_not(stage: dict[str
     ],
 )
 def test_a_projection_keeps_the_carrier(projection: dict[str, Any], keeps: bool) -> None:
-    (stage,) = compile_filter(document([{"$project": projection}])).pipeline.stages
-    assert stage == {"$project": projection if keeps else {**projection, CARRIER: 1}}
+    compiled = compile_filter(document([{"$project": projection}])).pipeline
+    assert compiled.together == [{"$project": projection if keeps else {**projection, CARRIER: 1}}]
+    assert compiled.alone == [{"$unset": CARRIER}, {"$project": projection}]
 
 
 def test_the_users_pipeline_stays_as_it_was() -> None:
@@ -239,6 +252,12 @@ def test_the_users_pipeline_stays_as_it_was() -> None:
         ({"$set": {"x": "$$CURRENT.prv_candidates"}}, LARGE),
         ({"$redact": {"$cond": [True, "$$KEEP", "$$PRUNE"]}}, LARGE),
         ({"$set": {"x": {"$getField": {"$concat": ["fp_", "hists"]}}}}, LARGE),
+        ({"$match": {"$jsonSchema": {"patternProperties": {"^fp_": {"minItems": 3}}}}}, LARGE),
+        ({"$facet": {"a": [{"$match": {"candid": 1}}]}}, LARGE),
+        ({"$group": {"_id": None, "all": {"$push": "$$ROOT"}}}, LARGE),
+        ({"$set": {"x": {"$let": {"vars": {"CURRENT": "$candidate"}, "in": "$rb"}}}}, LARGE),
+        ({"$set": {"x": {"$map": {"input": "$prv_candidates", "as": "p", "in": "$$p.jd"}}}}, {"prv_candidates"}),
+        ({"$match": {"prv_candidates.0.jd": 5}}, {"prv_candidates"}),
     ],
 )
 def test_which_large_fields_are_read(stage: dict[str, Any], heavy: set[str]) -> None:
@@ -258,6 +277,8 @@ def test_which_large_fields_are_read(stage: dict[str, Any], heavy: set[str]) -> 
         ({"$replaceRoot": {"newRoot": "$candidate"}}, True),
         ({"$set": {"x": {"$mergeObjects": ["$candidate", {}]}}}, True),
         ({"$set": {"x": "$$ROOT.candidate.rb"}}, True),
+        ({"$set": {"x": {"$setField": {"field": "z", "input": "$candidate", "value": 1}}}}, True),
+        ({"$facet": {"a": [{"$match": {"candidate.rb": 1}}]}}, True),
     ],
 )
 def test_whether_the_candidate_is_read_as_a_whole(stage: dict[str, Any], whole: bool) -> None:

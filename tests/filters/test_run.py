@@ -1,20 +1,23 @@
 """Running filters: a batch gives what one alert at a time would, and no filter can harm another."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import pytest
+from bson.objectid import ObjectId
 from packets import JD, forced_point, prv_point, real_packets, ztf_alerts, ztf_record
 
 from kowalski.alerts.document import read_batch
 from kowalski.database.client import MongoDatabase
 from kowalski.database.filters import Filters
 from kowalski.errors import DatabaseUnavailable
+from kowalski.filters import portions
 from kowalski.filters import run as run_module
 from kowalski.filters.compile import EVERYTHING
-from kowalski.filters.results import FilterRun
+from kowalski.filters.results import FilterRun, Pass
 from kowalski.filters.run import FilterRunner
 
 from .harness import ALL, ZTF, Batch, Documents, Put, batch_of, passed
@@ -67,7 +70,7 @@ def assert_equal_to_one_by_one(
 ) -> None:
     documents, objects = batch
     for number, document in enumerate(documents):
-        document["classifications"] = {"braai": number / len(documents)}
+        document |= {"_id": ObjectId(), "classifications": {"braai": number / len(documents)}}
     store(database, documents, objects)
     for number, pipeline in enumerate(PIPELINES.values()):
         put(number, pipeline, permissions=permissions)
@@ -130,7 +133,7 @@ def test_large_batches_go_in_pieces(filters: Filters, put: Put, monkeypatch: pyt
     for number, name in enumerate(("match", "annotations", "unwound to one", "sort and limit", "whole document")):
         put(number, PIPELINES[name])
     whole = passed(runner(filters).run(documents, objects))
-    monkeypatch.setattr(run_module, "CHUNK_BYTES", 5000)
+    monkeypatch.setattr(portions, "CHUNK_BYTES", 5000)
     assert passed(runner(filters).run(documents, objects)) == whole
 
 
@@ -220,6 +223,30 @@ def test_edits_take_effect_with_the_next_batch(filters: Filters, put: Put, mongo
     assert numbers() == {1: 12}
 
 
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        ({"autosave": {"active": True, "comment": "new"}}, lambda each: each.autosave["comment"] == "new"),
+        ({"autosave": False}, lambda each: each.autosave is None),
+        ({"group_id": 9}, lambda each: each.filter.group_id == 9),
+        ({"auto_followup.radius": 0.75}, lambda each: each.follow_up["data"]["radius"] == 0.75),
+        ({"fv.0.pipeline": '[{"$project": {"annotations": {"x": "new"}}}]'}, lambda each: each.annotations == {"x": "new"}),
+    ],
+)  # fmt: skip
+def test_edits_by_other_means_than_the_api_take_effect_too(
+    filters: Filters, put: Put, mongo: MongoDatabase, change: dict[str, Any], seen: Callable[[Pass], bool]
+) -> None:
+    documents, objects = synthetic(2)
+    follow_up = {"active": True, "pipeline": [{"$match": {}}], "allocation_id": 1, "payload": {"priority": 1}, "radius": 0.5}  # fmt: skip
+    put(1, [{"$project": {"annotations": {"x": "old"}}}], autosave=True, auto_followup=follow_up)
+    running = runner(filters)
+    assert not any(map(seen, running.run(documents, objects).passes))
+    mongo["filters"].update_one({"filter_id": 1}, {"$set": change})
+    passes = running.run(documents, objects).passes
+    assert len(passes) == 2
+    assert all(map(seen, passes))
+
+
 def test_only_what_changed_is_compiled(filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     documents, objects = synthetic(2)
     put(1, [DRB])
@@ -278,11 +305,13 @@ def test_an_invalid_filter_is_named_and_the_others_run(
     "fields",
     [
         {"fv": None},
+        {"fv": "x"},
         {"fv": ["x"]},
         {"fv": [{"fid": "abc123"}]},
         {"group_id": None},
         {"permissions": None},
         {"permissions": [None]},
+        {"permissions": ["public"]},
     ],
 )
 def test_a_filter_document_that_is_not_whole(filters: Filters, put: Put, fields: dict[str, Any]) -> None:
@@ -290,6 +319,39 @@ def test_a_filter_document_that_is_not_whole(filters: Filters, put: Put, fields:
     put(1, [DRB], **fields)
     put(2, [DRB])
     assert 2 in passed(runner(filters).run(documents, objects))
+
+
+def test_an_alert_that_is_too_large_to_send_is_the_only_one_that_fails(filters: Filters, put: Put) -> None:
+    documents, objects = synthetic(4)
+    documents[2]["publisher"] = "x" * 17_000_000
+    put(1, [{"$match": {}}])
+    put(2, [{"$sort": {"candid": 1}}])
+    result = runner(filters).run(documents, objects)
+    others = set(candids(documents)) - {documents[2]["candid"]}
+    assert {filter_id: set(found) for filter_id, found in passed(result).items()} == {1: others, 2: others}
+    assert {filter_id: alerts for (filter_id, _), alerts in result.failures.items()} == {1: 1, 2: 1}
+
+
+def test_many_documents_of_an_alert_do_not_come_here(
+    filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker could not hold what a filter may make of a batch, and wants to know only whether it is one."""
+    documents, objects = synthetic(5)
+    came: list[int] = []
+    run = filters.run
+
+    def counted(*arguments: Any) -> list[dict[str, Any]]:
+        rows = run(*arguments)
+        came.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(filters, "run", counted)
+    many = [{"$set": {"n": {"$range": [0, "$candid"]}}}, {"$unwind": "$n"}]
+    put(1, many)
+    put(2, [*many, {"$match": {"n": 3}}])
+    put(3, [*many, {"$skip": 1}])
+    assert {number: len(found) for number, found in passed(runner(filters).run(documents, objects)).items()} == {2: 5}
+    assert max(came) == 5
 
 
 def test_a_slow_batch_goes_alert_by_alert(filters: Filters, put: Put) -> None:

@@ -13,14 +13,6 @@ Pipeline = Annotated[
     Field(description="stages of a MongoDB aggregation, as a list or as extended JSON", examples=[[{"$match": {"candidate.drb": {"$gt": 0.9}}}]]),
 ]  # fmt: skip
 
-AUTOSAVE_KEYS = frozenset({"active", "comment", "ignore_group_ids", "pipeline", "saver_id"})
-FOLLOWUP_KEYS = frozenset(
-    {
-        "active", "comment", "pipeline", "allocation_id", "payload", "target_group_ids", "ignore_allocation_ids",
-        "not_if_tns_reported", "radius", "validity_days", "priority_order", "implements_update",
-    }
-)  # fmt: skip
-
 
 class NewVersion(Body):
     """A new filter, or a new version of an existing one; fields that are not named stay as they are."""

@@ -3,6 +3,7 @@
 import asyncio
 
 from kowalski.api.errors import BadRequest
+from kowalski.api.services.filter_trials import GRACE
 from kowalski.api.services.replays import Replays
 from kowalski.database.filter_store import FilterStore
 from kowalski.database.queries import Document
@@ -13,7 +14,7 @@ from kowalski.settings import Filters
 
 log = get_logger(__name__)
 
-#: s that a look may take in the background, and while the client waits, who is to have his answer within 3
+#: s that a look may take in the background, and while the client waits
 LOOK, GLANCE = 600.0, 1.5
 #: looks at once
 AT_ONCE = 2
@@ -29,14 +30,15 @@ class ActivationGuard:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._looks: set[asyncio.Task[None]] = set()
 
-    async def require(self, sight: Sight, stages: list[Document]) -> None:
+    async def require(self, sight: Sight, stages: list[Document], seconds: float) -> None:
         """Raise `BadRequest` where too much would pass, as far as can be seen in the time that there is."""
         if self.settings.activation_guard != "refuse":
             return
         try:
-            seen = await self.replays.share(sight, stages, GLANCE)
-        except KowalskiError as error:
-            log.warning("a filter could not be looked at: %s", error)
+            allowed = max(0.1, min(GLANCE, seconds))
+            seen = await asyncio.wait_for(self.replays.share(sight, stages, allowed), allowed + GRACE)
+        except (KowalskiError, TimeoutError) as error:
+            log.warning("a filter could not be looked at: %r", error)
             return
         if seen is not None and seen["share"] > self.settings.activation_share:
             raise BadRequest(f"{self._warning(seen)} (filters.activation_guard)")

@@ -6,7 +6,7 @@ import bson
 
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import ToExplain
-from kowalski.api.services.past_alerts import PastAlerts, shared_with
+from kowalski.api.services.past_alerts import PastAlerts, hidden_from, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
 from kowalski.errors import FilterError
@@ -56,10 +56,8 @@ class Explanations:
         (raw,) = await self.past.as_seen(shared, [alert], EVERYTHING, TIME_MS)
         document = bson.decode(raw.raw)
         told: Row = about | await self._answered(explain(_stages(version["pipeline"]), document))
-        if hidden := sorted(set(sight.permissions) - set(shared.permissions)):
-            told["hidden"] = f"the filter sees the history of programids {hidden}, which you may not see"
-        elif shared.others != sight.others:
-            told["hidden"] = "the filter sees more of other surveys than you may see"
+        if hidden := hidden_from(sight, shared):
+            told["hidden"] = hidden
         for name in ("autosave", "auto_followup"):
             further = stored.get(name)
             if told["passed"] and isinstance(further, dict) and further.get("active") and further.get("pipeline"):

@@ -8,16 +8,17 @@ from typing import Any
 from bson import json_util
 
 from kowalski.api.errors import BadRequest
-from kowalski.api.models.filters import AUTOSAVE_KEYS, FOLLOWUP_KEYS, Change, NewVersion, Replay, ToExplain, Trial
+from kowalski.api.models.filters import Change, NewVersion, Replay, ToExplain, Trial
 from kowalski.api.services.activation import ActivationGuard
 from kowalski.api.services.explanations import Explanations
 from kowalski.api.services.filter_status import status_of
-from kowalski.api.services.filter_trials import FilterTrials, NoAlerts
+from kowalski.api.services.filter_trials import FilterTrials, NoAlerts, Rehearsal
 from kowalski.api.services.past_alerts import PastAlerts, shared_with
 from kowalski.api.services.replays import Replays
 from kowalski.api.services.rights import User
 from kowalski.database.filter_store import Document, FilterStore
 from kowalski.errors import FilterError
+from kowalski.filters.actions import AUTOSAVE_KEYS, FOLLOWUP_KEYS
 from kowalski.filters.compile import parse_pipeline
 from kowalski.filters.definition import sight_of, version_of
 from kowalski.filters.sight import Sight
@@ -35,7 +36,7 @@ class FilterService:
         self.past = past
         self.trials = FilterTrials(past)
         self.explanations = Explanations(past)
-        self.replays = Replays(past)
+        self.replays = Replays(past, settings.max_time_ms)
         self.guard = ActivationGuard(self.replays, store, settings)
 
     async def get(self, filter_id: int, user: User) -> Document:
@@ -55,64 +56,75 @@ class FilterService:
 
         A pipeline that is the active version's already makes no new one.
         """
-        number = wanted.filter_id
         if not _is_his(wanted.model_dump(), user):
             raise BadRequest(f"you are not in group {wanted.group_id}")
-        stored = await self._same(wanted, user)
+        number, stored = wanted.filter_id, await self._same(wanted, user)
         sight = _sight(wanted.model_dump(include=SEEN) | _kept(stored, wanted))
         _require_rights(sight, user)
         stages = _parsed(wanted.pipeline, "")
-        said = await self._tried(stages, sight, f"pipeline test for filter id {number}")
-        fields = await self._extras(wanted, number, sight, "Cannot test {what} pipeline: {why}")
-        given = {name: fields[name] for name in fields if name in wanted.model_fields_set}
+        rehearsal = self.trials.rehearsal(sight)
+        said = await _tried(rehearsal, stages, f"pipeline test for filter id {number}")
+        fields = await self._extras(wanted, number, rehearsal, "Cannot test {what} pipeline: {why}")
         version: Document = {"fid": _new_fid(), "pipeline": json_util.dumps(stages), "created_at": datetime.now(UTC)}
         if not _has_active(stored, version["pipeline"]):
-            await self.guard.require(sight, stages)
-        whole = {**fields, "filter_id": number, "group_id": wanted.group_id, "catalog": wanted.catalog, "active_fid": version["fid"], "fv": [version]}  # fmt: skip
-        if not await self.store.add(whole) and not await self.store.push(number, wanted.group_id, version, given):
-            stored = await self._same(wanted, user)  # it is the same already, be it that somebody else was faster
-            if stored is None or not _has_active(stored, version["pipeline"]):
-                raise BadRequest(f"Filter id {number} not found")
-            active = version_of(stored)
-            await self.store.change(number, given)
-            return f"{said}\nfilter version {active['fid']} is the same", _shown(active, number, active["fid"])
+            await self.guard.require(sight, stages, rehearsal.seconds_left)
+        active = await self._save(wanted, version, fields, user)
+        if active is not version:
+            return f"{said}\nfilter version {active['fid']} is the same", _shown(active, number)
         self.guard.look(number, version["fid"], sight, stages)
-        return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number, version["fid"])
+        return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number)
 
     async def _same(self, wanted: NewVersion, user: User) -> Document | None:
-        """The stored filter of which a new version is wanted; None: there is none of that number.
+        """The filter of which a version is wanted; None where it is new.
 
         Raises
         ------
-        BadRequest : it is of another group or catalogue
+        BadRequest : it is another group's or survey's
         """
-        if await self.store.get(wanted.filter_id) is None:
+        number = wanted.filter_id
+        stored = await self.store.get(number)
+        if stored is None:
             return None
-        stored = await self.get(wanted.filter_id, user)
-        for name, of in (("group_id", "of group "), ("catalog", "of ")):
-            if stored[name] != getattr(wanted, name):
-                raise BadRequest(f"Filter id {wanted.filter_id} is {of}{stored[name]}, not of {getattr(wanted, name)}")
+        if not _is_his(stored, user):
+            raise BadRequest(f"Filter id {number} not found")
+        if stored["group_id"] != wanted.group_id:
+            raise BadRequest(f"Filter id {number} is of group {stored['group_id']}, not of {wanted.group_id}")
+        if stored["catalog"] != wanted.catalog:
+            raise BadRequest(f"Filter id {number} is of {stored['catalog']}, not of {wanted.catalog}")
         return stored
+
+    async def _save(self, wanted: NewVersion, version: Document, fields: Document, user: User) -> Document:
+        """The version that is active once all is stored: the one that was, where its pipeline is the same."""
+        number = wanted.filter_id
+        given = {name: fields[name] for name in fields if name in wanted.model_fields_set}
+        new = {"filter_id": number, "group_id": wanted.group_id, "catalog": wanted.catalog}
+        while True:  # whenever somebody else was faster
+            stored = await self._same(wanted, user)
+            if stored is None:
+                if await self.store.add({**fields, **new, "active_fid": version["fid"], "fv": [version]}):
+                    return version
+            elif _has_active(stored, version["pipeline"]):
+                if not given or await self.store.change(number, given, stored) is not None:
+                    return version_of(stored)
+            elif await self.store.push(stored, version, given) is not None:
+                return version
 
     async def patch(self, change: Change, user: User) -> Document:
         """The filter after a change."""
         stored = await self.get(change.filter_id, user)
-        sight = _sight(stored)
+        sight, number = _sight(stored), change.filter_id
         _require_rights(sight, user)
-        number = change.filter_id
-        changes = await self._extras(
-            change, number, sight, f"Cannot update filter id {number}: {{what}} {{why}}", stored
-        )
-        activated = None
+        rehearsal = self.trials.rehearsal(sight)
+        changes = await self._extras(change, number, rehearsal, f"Cannot update filter id {number}: {{what}} {{why}}", stored)  # fmt: skip
         if change.active_fid is not None:
             changes["active_fid"] = change.active_fid
-            if change.active_fid != stored.get("active_fid"):
-                activated = next((each for each in stored.get("fv") or () if each["fid"] == change.active_fid), None)
+        activated = _activated(stored, changes)
         if activated is not None:
             stages = _parsed(activated["pipeline"], "")
-            await self.guard.require(sight, stages)
+            await self.guard.require(sight, stages, rehearsal.seconds_left)
         changed = await self.store.change(number, changes)
         if changed is None:
+            await self.get(number, user)
             raise BadRequest(
                 f"ValueError: Cannot set active_fid to {change.active_fid}: filter version fid not in filter.fv"
             )
@@ -163,23 +175,23 @@ class FilterService:
     # what goes with a filter -------------------------------------------------------------------------------------
 
     async def _extras(
-        self, wanted: NewVersion | Change, number: int, sight: Sight, text: str, stored: Document | None = None
+        self, wanted: NewVersion | Change, number: int, rehearsal: Rehearsal, text: str, stored: Document | None = None
     ) -> Document:
         """The fields beside the pipeline, as they are stored: checked, their own pipelines tried and as texts."""
         names = ("active", "update_annotations", "permissions", "surveys")
         fields = {name: value for name in names if (value := getattr(wanted, name, None)) is not None}
         if isinstance(wanted.autosave, dict):
-            fields["autosave"] = await self._with_pipeline("autosave", wanted.autosave, AUTOSAVE_KEYS, sight, text)
+            fields["autosave"] = await _with_pipeline("autosave", wanted.autosave, AUTOSAVE_KEYS, rehearsal, text)
         elif wanted.autosave is not None:
             fields["autosave"] = wanted.autosave
         if wanted.auto_followup is not None:
-            fields["auto_followup"] = await self._followup(wanted.auto_followup, number, sight, text)
+            fields["auto_followup"] = await self._followup(wanted.auto_followup, number, rehearsal, text)
         autosave = fields.get("autosave", (stored or {}).get("autosave"))
         if fields.get("auto_followup") and not _is_on(autosave):
             raise BadRequest("Cannot setup auto_followup without autosave enabled")
         return fields
 
-    async def _followup(self, followup: Document, number: int, sight: Sight, text: str) -> Document:
+    async def _followup(self, followup: Document, number: int, rehearsal: Rehearsal, text: str) -> Document:
         if not followup:
             return {}
         if "pipeline" not in followup:
@@ -195,32 +207,32 @@ class FilterService:
                     "Cannot add new filter with auto_followup: existing filters with the same allocation have "
                     "priority_order set to a different value, which is unexpected"
                 )
-        return await self._with_pipeline("auto_followup", followup, FOLLOWUP_KEYS, sight, text)
+        return await _with_pipeline("auto_followup", followup, FOLLOWUP_KEYS, rehearsal, text)
 
-    async def _with_pipeline(
-        self, what: str, value: Document, keys: frozenset[str], sight: Sight, text: str
-    ) -> Document:
-        """Autosave or follow-up with its pipeline tried and as extended JSON."""
-        if not keys >= value.keys():
-            why = "contains invalid keys" if "Cannot update" in text else "invalid keys"
-            raise BadRequest(text.format(what=what, why=why))
-        if not value.get("pipeline"):
-            return value
-        try:
-            stages = _parsed(value["pipeline"], "")
-            await self.trials.on_newest(sight, stages)
-        except (BadRequest, NoAlerts) as error:
-            why = f"pipeline is invalid: {error}" if "Cannot update" in text else str(error)
-            raise BadRequest(text.format(what=what, why=why)) from None
-        return {**value, "pipeline": json_util.dumps(stages)}
 
-    async def _tried(self, stages: list[Document], sight: Sight, what: str) -> str:
-        """What to say of a pipeline that was tried on the newest alert."""
-        try:
-            await self.trials.on_newest(sight, stages)
-        except NoAlerts as error:
-            return f"{what}: not run, {error}"
-        return f"{what} successful"
+async def _with_pipeline(what: str, value: Document, keys: frozenset[str], rehearsal: Rehearsal, text: str) -> Document:
+    """Autosave or follow-up with its pipeline tried and as extended JSON."""
+    if not keys >= value.keys():
+        why = "contains invalid keys" if "Cannot update" in text else "invalid keys"
+        raise BadRequest(text.format(what=what, why=why))
+    if not value.get("pipeline"):
+        return value
+    try:
+        stages = _parsed(value["pipeline"], "")
+        await rehearsal.of(stages)
+    except (BadRequest, NoAlerts) as error:
+        why = f"pipeline is invalid: {error}" if "Cannot update" in text else str(error)
+        raise BadRequest(text.format(what=what, why=why)) from None
+    return {**value, "pipeline": json_util.dumps(stages)}
+
+
+async def _tried(rehearsal: Rehearsal, stages: list[Document], what: str) -> str:
+    """What to say of a pipeline that was tried on the newest alert."""
+    try:
+        await rehearsal.of(stages)
+    except NoAlerts as error:
+        return f"{what}: not run, {error}"
+    return f"{what} successful"
 
 
 def _is_his(document: Document, user: User) -> bool:
@@ -243,6 +255,13 @@ def _kept(stored: Document | None, wanted: NewVersion) -> Document:
     return {name: stored[name] for name in SEEN - wanted.model_fields_set if name in stored} if stored else {}
 
 
+def _activated(stored: Document, changes: Document) -> Document | None:
+    """The version that a change makes run; None where that ran before already, or is none."""
+    fid, runs = changes.get("active_fid", stored.get("active_fid")), changes.get("active", stored.get("active"))
+    ran = (stored.get("active_fid"), stored.get("active")) == (fid, True)
+    return None if ran or not runs else next((each for each in stored.get("fv") or () if each["fid"] == fid), None)
+
+
 def _require_rights(sight: Sight, user: User) -> None:
     """Raise `BadRequest` where a filter would see what its user may not."""
     shared = shared_with(user, sight)
@@ -254,16 +273,17 @@ def _require_rights(sight: Sight, user: User) -> None:
 
 
 def _parsed(pipeline: Any, prefix: str) -> list[Document]:
+    """The stages of a pipeline, given as (extended) JSON or as the text of it."""
     try:
-        return parse_pipeline(pipeline)
+        return parse_pipeline(pipeline if isinstance(pipeline, str) else json_util.dumps(pipeline))
     except FilterError as error:
         raise BadRequest(f"{prefix}{error}") from None
 
 
 def _has_active(stored: Document | None, pipeline: str) -> bool:
-    """Whether a pipeline is that of a filter's active version."""
+    """Whether a pipeline is that of a filter's active version, whatever wrote the text of that."""
     try:
-        return stored is not None and bool(version_of(stored)["pipeline"] == pipeline)
+        return stored is not None and json_util.dumps(parse_pipeline(version_of(stored)["pipeline"])) == pipeline
     except FilterError:
         return False
 
@@ -279,5 +299,5 @@ def _new_fid() -> str:
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
 
 
-def _shown(version: Document, filter_id: int, active_fid: str) -> Document:
-    return {**version, "filter_id": filter_id, "active_fid": active_fid}
+def _shown(version: Document, filter_id: int) -> Document:
+    return {**version, "filter_id": filter_id, "active_fid": version["fid"]}

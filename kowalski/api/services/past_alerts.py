@@ -13,11 +13,14 @@ from kowalski.api.errors import BadRequest
 from kowalski.api.services.rights import User
 from kowalski.database.links import COLLECTION as LINKS
 from kowalski.database.links import end_of, links_of
-from kowalski.database.queries import Document, Queries, Reading
+from kowalski.database.queries import Document, Queries, QueryError, Reading
 from kowalski.filters.companions import Companion, companions_of
 from kowalski.filters.compile import Reads
 from kowalski.filters.enrich import ELSEWHERE, enriched
 from kowalski.filters.sight import Sight
+from kowalski.log import get_logger
+
+log = get_logger(__name__)
 
 #: alerts that are taken at once
 BATCH = 100
@@ -30,9 +33,16 @@ class PastAlerts:
         self.queries = queries
 
     async def newest(self, sight: Sight, time_ms: int) -> Document | None:
-        """The alert that was stored last of those that a filter may see."""
-        reading = Reading(time_ms, "filter", without_cutouts(sight.survey), sort=[("$natural", -1)])
-        return await self.queries.find_one(sight.survey.alerts, sight.condition, reading)
+        """The alert that was stored last of those that a filter may see; None where there is none, or none is found in time."""
+        survey = sight.survey
+        if survey.program_field is not None and not sight.permissions:
+            return None
+        reading = Reading(time_ms, "filter", without_cutouts(survey), sort=[("$natural", -1)])
+        try:
+            return await self.queries.find_one(survey.alerts, sight.condition, reading)
+        except QueryError as error:  # alerts of its programmes are so rare that there are many to go through
+            log.warning("no newest alert in %s of programmes %s: %s", survey.alerts, sight.permissions, error)
+            return None
 
     async def batches(
         self, survey: Survey, condition: Document, comment: str, time_ms: int, **how: Any
@@ -99,6 +109,13 @@ def shared_with(user: User, sight: Sight) -> Sight:
         raise BadRequest(f"you may not see {sight.survey.alerts}")
     others = [other for other in sight.others if other.survey.program_field or user.sees(other.survey.name) is True]
     return replace(_narrowed(user, sight), others=tuple(_narrowed(user, other) for other in others))
+
+
+def hidden_from(sight: Sight, shared: Sight) -> str:
+    """What to say to a user who sees less than a filter does; empty where he sees as much."""
+    if hidden := sorted(set(sight.permissions) - set(shared.permissions)):
+        return f"the filter sees programids {hidden}, which you may not see"
+    return "" if shared.others == sight.others else "the filter sees more of other surveys than you may see"
 
 
 def _narrowed(user: User, sight: Sight) -> Sight:

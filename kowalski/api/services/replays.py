@@ -1,27 +1,66 @@
 """Filters over past nights: what would have passed, what it costs, and what two versions make of the same alerts."""
 
-import asyncio
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
+from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Replay
-from kowalski.api.services.filter_trials import chosen, portions
-from kowalski.api.services.past_alerts import PastAlerts, shared_with
+from kowalski.api.services.filter_trials import chosen
+from kowalski.api.services.past_alerts import BATCH, PastAlerts, hidden_from, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
+from kowalski.errors import KowalskiError
 from kowalski.filters.compile import CARRIER, CompiledStages, compile_stages
+from kowalski.filters.portions import Batch, chunks, portions
 from kowalski.filters.sight import Sight
 
 #: alerts that are named; of more there are only numbers
 NAMED = 1000
-#: alerts on which the cost of each stage is measured
-TIMED = 50
+#: alerts on which the cost of each stage is measured, and the share of the time that this may take
+TIMED, COSTS_SHARE = 50, 0.2
+#: alerts that are judged at once where each goes by itself
+FEW = 10
+#: d without alerts after which a night is over
+QUIET = 0.125
 JD_OF_EPOCH = 2440587.5
+ONLY_CARRIER = {"$project": {"_id": 0, CARRIER: 1}}
+
+
+class TimeIsUp(KowalskiError):
+    """What was allowed for is spent."""
+
+
+class Clock:
+    """A time that may be spent."""
+
+    def __init__(self, seconds: float):
+        self.ends = time.monotonic() + seconds
+        self.ran_out = False
+
+    def left_ms(self) -> int:
+        """What is left, in ms.
+
+        Raises
+        ------
+        TimeIsUp
+        """
+        left = int(1000 * (self.ends - time.monotonic()))
+        if left < 1:
+            self.ran_out = True
+            raise TimeIsUp("the time is up")
+        return left
+
+    def within(self, share: float) -> "Clock":
+        """One for a part of what is left."""
+        return Clock(share * (self.ends - time.monotonic()))
 
 
 @dataclass
@@ -37,38 +76,33 @@ class Score:
 class Replays:
     """Runs versions of filters over alerts of the archive, each as it was known at its time."""
 
-    def __init__(self, past: PastAlerts):
+    def __init__(self, past: PastAlerts, max_time_ms: int):
         self.past = past
+        self.max_time_ms = max_time_ms
 
     async def over(self, versions: dict[str, list[Document]], sight: Sight, asked: Replay, user: User) -> Document:
         """Figures of one version, or of two and where they differ; `complete` says whether the time was enough for all alerts."""
-        sight = shared_with(user, sight)
-        survey = sight.survey
-        condition = sight.condition | chosen(survey, asked.object_ids, asked.start, asked.end)
+        shared = shared_with(user, sight)
+        condition = shared.condition | chosen(sight.survey, asked.object_ids, asked.start, asked.end)
         scores = {fid: Score(compile_stages(stages)) for fid, stages in versions.items()}
+        first, *others = scores.items()
         nights: Counter[str] = Counter()
-        ended = time.monotonic() + asked.max_time_ms / 1000
-        costs: list[Document] = []
-        complete = True
+        costs: list[Document] | None = None
+        clock = Clock(asked.max_time_ms / 1000)
         comment = f"{user.name}: filter replay"
+        judged = self._judged(shared, condition, [*scores.values()], clock, comment, [("candidate.jd", 1)])
         try:
-            found = self.past.batches(survey, condition, comment, asked.max_time_ms, sort=[("candidate.jd", 1)])
-            async for batch in found:
-                if time.monotonic() > ended:
-                    complete = False
-                    break
+            async for batch, documents in judged:
                 nights.update(night_of(alert["candidate"]["jd"]) for alert in batch)
-                documents = await self._score(sight, batch, scores, asked.max_time_ms)
-                if not costs:
-                    costs = await self._costs(
-                        next(iter(scores.values())).compiled, documents[:TIMED], asked.max_time_ms
-                    )
+                if costs is None:
+                    costs = await self._costs(first[1].compiled, documents[:TIMED], clock.within(COSTS_SHARE))
         except QueryError as error:
             raise BadRequest(f"failure: {error}") from None
-        first, *others = scores.items()
-        told = {**_figures(*first, nights), "stages": costs, "complete": complete}
+        told = {**_figures(*first, nights), "stages": costs or [], "complete": not clock.ran_out}
         for fid, score in others:
             told["against"] = {**_figures(fid, score, nights), **_difference(first[1], score)}
+        if hidden := hidden_from(sight, shared):
+            told["hidden"] = hidden
         return told
 
     async def share(self, sight: Sight, stages: list[Document], seconds: float) -> Document | None:
@@ -76,94 +110,133 @@ class Replays:
 
         ``{night, alerts, passed, share, complete}``
         """
-        start = await self._last_full_night(sight)
+        clock, score, alerts = Clock(seconds), Score(compile_stages(stages)), 0
+        try:
+            start = await self._last_full_night(sight, clock)
+        except TimeIsUp:
+            return None
         if start is None:
             return None
-        interval = {"candidate.jd": {"$gte": start, "$lt": start + 1}}
-        ended, score, alerts, complete = time.monotonic() + seconds, Score(compile_stages(stages)), 0, True
-        time_ms = max(1, int(1000 * seconds))
-        async for batch in self.past.batches(sight.survey, sight.condition | interval, "filter activated", time_ms):
-            if time.monotonic() > ended:
-                complete = False
-                break
-            await self._score(sight, batch, {"": score}, time_ms)
+        condition = sight.condition | {"candidate.jd": {"$gte": start, "$lt": start + 1}}
+        async for batch, _ in self._judged(sight, condition, [score], clock, "filter activated"):
             alerts += len(batch)
         passed = len(score.passed)
-        return {"night": night_of(start), "alerts": alerts, "passed": passed, "share": passed / max(alerts, 1), "complete": complete}  # fmt: skip
+        return {"night": night_of(start), "alerts": alerts, "passed": passed, "share": passed / max(alerts, 1), "complete": not clock.ran_out}  # fmt: skip
 
-    async def _last_full_night(self, sight: Sight) -> float | None:
-        """JD at which the last UTC day with alerts before today begins."""
-        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() / 86400 + JD_OF_EPOCH
-        condition = sight.condition | {"candidate.jd": {"$lt": today}}
-        found = self.past.batches(
-            sight.survey, condition, "filter activated", 3000, sort=[("candidate.jd", -1)], limit=1
-        )
+    async def _last_full_night(self, sight: Sight, clock: Clock) -> float | None:
+        """JD at which the last UTC day begins of whose night no more alerts are to come: today, once there were none for a while."""
+        now = datetime.now(UTC).timestamp() / 86400 + JD_OF_EPOCH
+        newest = await self._newest(sight, now, clock)
+        if newest is not None and now - newest < QUIET:
+            newest = await self._newest(sight, _day_of(newest), clock)
+        return None if newest is None else _day_of(newest)
+
+    async def _newest(self, sight: Sight, before: float, clock: Clock) -> float | None:
+        """JD of the last alert before a moment."""
+        condition = sight.condition | {"candidate.jd": {"$lt": before}}
+        found = self.past.batches(sight.survey, condition, "filter activated", clock.left_ms(), sort=[("candidate.jd", -1)], limit=1)  # fmt: skip
         async for (newest,) in found:
-            return float((newest["candidate"]["jd"] - 0.5) // 1 + 0.5)
+            return float(newest["candidate"]["jd"])
         return None
 
+    async def _judged(
+        self, sight: Sight, condition: Document, scores: list[Score], clock: Clock, comment: str,
+        sort: list[tuple[str, Any]] | None = None,
+    ) -> AsyncIterator[tuple[list[Document], list[RawBSONDocument]]]:  # fmt: skip
+        """Alerts on which all versions were run, some at a time, and what these were fed; until the time is up."""
+        number = BATCH if all(score.compiled.by_batch for score in scores) else FEW
+        try:
+            async for batch in self.past.batches(sight.survey, condition, comment, clock.left_ms(), sort=sort):
+                for begin in range(0, len(batch), number):
+                    part = batch[begin : begin + number]
+                    yield part, await self._score(sight, part, scores, clock)
+        except TimeIsUp:
+            return
+        except QueryError:
+            if time.monotonic() < clock.ends:
+                raise
+            clock.ran_out = True
+
     async def _score(
-        self, sight: Sight, batch: list[Document], scores: dict[str, Score], time_ms: int
+        self, sight: Sight, batch: list[Document], scores: list[Score], clock: Clock
     ) -> list[RawBSONDocument]:
-        """Run all versions on a batch; returns what they were fed."""
-        first, *others = [score.compiled.reads for score in scores.values()]
-        for reads in others:
-            first = first | reads
-        documents = await self.past.as_seen(sight, batch, first, time_ms)
+        """Run all versions on a batch; returns what they were fed. Where the time is not enough nothing of it counts."""
+        reads = reduce(or_, (score.compiled.reads for score in scores))
+        documents = await self.past.as_seen(sight, batch, reads, clock.left_ms())
         about = {alert["candid"]: alert for alert in batch}
-        for score in scores.values():
+        outcomes = []
+        for score in scores:
             began = time.perf_counter()
-            for candid, number in (await self._rows(score, documents, time_ms)).items():
-                if number == 1:
-                    alert = about[candid]
-                    score.passed[candid] = {"candid": candid, "objectId": alert[sight.survey.object_id], "jd": alert["candidate"]["jd"]}  # fmt: skip
-            score.seconds += time.perf_counter() - began
+            rows, failed = await self._rows(score.compiled, documents, clock)
+            outcomes.append((score, rows, failed, time.perf_counter() - began))
+        for score, rows, failed, seconds in outcomes:
+            score.failed += failed
+            score.seconds += seconds
+            for alert in (about[candid] for candid, number in rows.items() if number == 1):
+                score.passed[alert["candid"]] = {"candid": alert["candid"], "objectId": alert[sight.survey.object_id], "jd": alert["candidate"]["jd"]}  # fmt: skip
         return documents
 
-    async def _rows(self, score: Score, documents: list[RawBSONDocument], time_ms: int) -> Counter[int]:
-        """How many documents come out of each alert."""
-        compiled, number = score.compiled, Counter[int]()
-        if compiled.by_batch:
+    async def _rows(
+        self, compiled: CompiledStages, documents: list[RawBSONDocument], clock: Clock
+    ) -> tuple[Counter[int], Counter[str]]:
+        """How many documents come out of each alert, and with how many alerts the pipeline fails why."""
+        number, failed = Counter[int](), Counter[str]()
+        if compiled.together is not None:
             try:
-                return Counter(row[CARRIER] for row in await self._run(compiled.stages, documents, time_ms))
+                for part in chunks(documents):
+                    number.update(row[CARRIER] for row in await self._run(compiled.together, part, clock.left_ms()))
+                return number, failed
             except QueryError:
-                pass  # one alert at a time shows which
+                number.clear()  # one alert at a time shows which
         for document in documents:
+            left = clock.left_ms()
             try:
-                number[document[CARRIER]] = len(await self._run(compiled.stages, [document], time_ms))
+                number[document[CARRIER]] = len(
+                    await self._run(compiled.alone, [document], min(left, self.max_time_ms))
+                )
             except QueryError as error:
-                score.failed[str(error)] += 1
-        return number
+                clock.left_ms()
+                failed[str(error)] += 1
+        return number, failed
 
     async def _run(self, stages: list[Document], documents: list[RawBSONDocument], time_ms: int) -> list[Document]:
-        only = [{"$project": {"_id": 0, CARRIER: 1}}]
-        return await self.past.queries.run([*stages, *only], documents, time_ms)
+        return await self.past.queries.run([*stages, ONLY_CARRIER], documents, time_ms)
 
-    async def _costs(self, compiled: CompiledStages, documents: list[RawBSONDocument], time_ms: int) -> list[Document]:
-        """ms per 1000 alerts of each stage: what the pipeline takes with it less what it takes without."""
-        told, before = [], await self._seconds(compiled, 0, documents, time_ms)
-        for place, stage in enumerate(compiled.stages):
-            after = await self._seconds(compiled, place + 1, documents, time_ms)
-            per_thousand = 1e6 * max(0.0, after - before) / max(len(documents), 1)
-            told.append(
-                {"stage": place + 1, "operator": next(iter(stage)), "ms_per_1000_alerts": round(per_thousand, 2)}
-            )
-            before = max(before, after)
+    async def _costs(
+        self, compiled: CompiledStages, documents: list[RawBSONDocument], clock: Clock
+    ) -> list[Document]:  # fmt: skip
+        """ms per 1000 alerts of each stage: what the pipeline takes with it less what it takes without; as far as the time goes."""
+        stages, parts = portions(compiled, documents)
+        ours = len(stages) - len(compiled.stages)  # the first ones, which are not the user's
+        told: list[Document] = []
+        try:
+            before = await self._seconds(stages[:ours], parts, clock)
+            for place, stage in enumerate(compiled.stages, 1):
+                after = await self._seconds(stages[: ours + place], parts, clock)
+                per_thousand = 1e6 * max(0.0, after - before) / max(len(documents), 1)
+                told.append({"stage": place, "operator": next(iter(stage)), "ms_per_1000_alerts": round(per_thousand, 2)})  # fmt: skip
+                before = max(before, after)
+        except TimeIsUp:
+            pass  # the alerts themselves matter more
         return told
 
-    async def _seconds(self, compiled: CompiledStages, stages: int, documents: list[RawBSONDocument], time_ms: int) -> float:  # fmt: skip
-        """What the first stages take on some alerts, the better of two."""
+    async def _seconds(self, stages: list[Document], parts: list[Batch], clock: Clock) -> float:
+        """What some stages take on some alerts, the better of two."""
         times = []
         for _ in range(2):
             began = time.perf_counter()
-            for part in portions(compiled, documents):
+            for part in parts:
                 try:
-                    await self._run(compiled.stages[:stages], part, time_ms)
+                    await self._run(stages, part, clock.left_ms())
                 except QueryError:
                     continue
             times.append(time.perf_counter() - began)
-            await asyncio.sleep(0)
         return min(times)
+
+
+def _day_of(jd: float) -> float:
+    """JD at which a moment's UTC day begins."""
+    return (jd - 0.5) // 1 + 0.5
 
 
 def night_of(jd: float) -> str:
