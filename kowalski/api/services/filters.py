@@ -56,10 +56,12 @@ class FilterService:
 
         A pipeline that is the active version's already makes no new one.
         """
+        sight = _sight(wanted.model_dump(include=SEEN))
         if not _is_his(wanted.model_dump(), user):
             raise BadRequest(f"you are not in group {wanted.group_id}")
         number, stored = wanted.filter_id, await self._same(wanted, user)
-        sight = _sight(wanted.model_dump(include=SEEN) | _kept(stored, wanted))
+        if stored is not None:  # it keeps what the new version does not name
+            sight = _sight(stored | wanted.model_dump(include=SEEN & wanted.model_fields_set))
         _require_rights(sight, user)
         stages = _parsed(wanted.pipeline, "")
         rehearsal = self.trials.rehearsal(sight)
@@ -248,11 +250,6 @@ def _sight(document: Document) -> Sight:
         return sight_of(document)
     except FilterError as error:
         raise BadRequest(str(error)) from None
-
-
-def _kept(stored: Document | None, wanted: NewVersion) -> Document:
-    """What a stored filter may see, as far as a new version does not name it."""
-    return {name: stored[name] for name in SEEN - wanted.model_fields_set if name in stored} if stored else {}
 
 
 def _activated(stored: Document, changes: Document) -> Document | None:
