@@ -45,6 +45,8 @@ COMMANDS = {
     "replay": Command("kowalski.night.replay", "a night again"),
     "outbox": Command("kowalski.local.outbox", "what waits to be sent, what was refused, and another try"),
     "filter": Command("kowalski.local.filter_files", "filters kept as files: validate, run, explain, push"),
+    "schema": Command("kowalski.local.schema", "what packets have otherwise than their survey's own schema"),
+    "new-survey": Command("kowalski.local.new_survey", "a survey's first module, settings and test, from a packet"),
     "migrate": Command("kowalski.local.migrate", "what a database of Kowalski 3 needs, and do it"),
     "benchmark": Command("benchmarks.chain", "measure the whole chain on this machine"),
 }

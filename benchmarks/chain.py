@@ -20,7 +20,7 @@ from rich.console import Console
 from benchmarks.filters import benchmark_filters, passing_all
 from benchmarks.floor import BATCH, Floor
 from benchmarks.restamp import restamped
-from kowalski.alerts.survey import get_survey
+from kowalski.alerts.survey import Survey, get_survey
 from kowalski.config import ROOT
 from kowalski.database.alerts import Alerts
 from kowalski.database.catalogs import Catalogs
@@ -33,6 +33,7 @@ from kowalski.local.system import LocalSystem
 from kowalski.simulation.catalogs import catalogs
 from kowalski.simulation.night import simulate
 from kowalski.simulation.publish import Publisher
+from kowalski.simulation.reshape import reshaped
 
 FOLDER = ROOT / "data" / "local" / "benchmark"
 SEED = 7
@@ -47,6 +48,7 @@ PATIENCE = 600.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
+    parser.add_argument("--survey", default="ZTF", help="whose alerts (default ZTF)")
     parser.add_argument("--n", type=int, default=5000, help="alerts to stream (default 5000)")
     parser.add_argument("--filters", type=int, default=25, help="active filters (default 25)")
     parser.add_argument(
@@ -61,12 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise LocalError(f"--n {arguments.n}: {10 * BATCH} alerts at least, for a steady state")
     console = Console(stderr=True)
     _free(FOLDER)  # of a run that was killed
-    system = LocalSystem.isolated(FOLDER)
+    survey = get_survey(arguments.survey)
+    system = LocalSystem.isolated(FOLDER, surveys=(survey.name,))
     names = [program.name for program in system.programs if program.name not in ("poster", "api", "skyportal-receiver")]
     *services, broker = names
     try:
         system.start(services, progress=lambda line: console.print(f"  {line}", style="dim", highlight=False))
-        figures = Benchmark(system, console).run(arguments, broker)
+        figures = Benchmark(system, survey, console).run(arguments, broker)
     finally:
         system.stop()
         freed = _free(FOLDER)
@@ -81,17 +84,16 @@ def run(arguments: argparse.Namespace) -> int:
 class Benchmark:
     """One run of the chain."""
 
-    def __init__(self, system: LocalSystem, console: Console):
-        self.system, self.console = system, console
-        self.survey = get_survey("ZTF")
+    def __init__(self, system: LocalSystem, survey: Survey, console: Console):
+        self.system, self.survey, self.console = system, survey, console
         self.database = connect(system.config.database)
         self.alerts = Alerts(self.database, self.survey)
         self.outbox = Outbox(self.database)
-        self.topic = f"ztf_{datetime.now(UTC):%Y%m%d}_programid1"
+        self.topic = survey.topic_on(datetime.now(UTC).date())
 
     def run(self, arguments: argparse.Namespace, broker: str) -> dict[str, Any]:
         """Fill the topic, start the broker, and time what it does."""
-        filters = benchmark_filters(arguments.filters)
+        filters = benchmark_filters(arguments.filters, self.survey)
         for document in filters:
             Filters(self.database, self.database).put(document)
         for name, rows in catalogs(SEED).items():
@@ -100,7 +102,7 @@ class Benchmark:
         packets = self._packets(arguments)
         self._publish(islice(packets, arguments.n))
         self.console.print("timing ...")
-        with _Memory(self.system) as memory:
+        with _Memory(self.system, self.survey) as memory:
             self.system.start([broker])
             rate, cpu = self._steady(arguments.n)
             latency = self._latency(islice(packets, LONE), arguments.n)
@@ -109,10 +111,11 @@ class Benchmark:
         floor_ms = floor.measure(list(packets), filters)
         actual, least = sum(cpu.values()), sum(floor_ms.values())
         return {
+            "survey": self.survey.name,
             "alerts": arguments.n,
             "filters": arguments.filters,
             "packets": "re-stamped" if arguments.alerts else "simulated",
-            "workers": self.system.config.dask_for("ZTF").n_workers,
+            "workers": self.system.config.dask_for(self.survey.name).n_workers,
             "cores": psutil.cpu_count(),
             "alerts_per_second": round(rate, 1),
             "cpu_ms_per_alert": cpu,
@@ -128,8 +131,9 @@ class Benchmark:
         total = arguments.n + LONE + FLOOR
         now = datetime.now(UTC)
         if arguments.alerts:
-            return restamped(arguments.alerts, total, now.timestamp() / 86400 + 2440587.5)
-        return (alert.data for alert in simulate(total, objects=total, seed=SEED, night=f"{now:%Y%m%d}"))
+            return restamped(arguments.alerts, self.survey, total, now.timestamp() / 86400 + 2440587.5)
+        night = simulate(total, objects=total, seed=SEED, night=f"{now:%Y%m%d}")
+        return (alert.data for alert in reshaped(night, self.survey))
 
     def _publish(self, packets: Iterator[bytes]) -> None:
         with Publisher(self.system.config.kafka.bootstrap_servers, partitions=2) as publisher:
@@ -152,11 +156,11 @@ class Benchmark:
             if time.monotonic() > deadline:
                 raise LocalError(f"only {stored} alerts stored after {PATIENCE:g} s; see the logs of its programs")
             time.sleep(0.02)
-        return stored, time.monotonic(), _cpu_seconds(self.system)
+        return stored, time.monotonic(), _cpu_seconds(self.system, self.survey)
 
     def _latency(self, packets: Iterator[bytes], n: int) -> dict[str, float]:
         """Milliseconds from Kafka's time stamp to the outbox entry seen stored, of alerts sent one by one."""
-        always = passing_all()
+        always = passing_all(self.survey)
         Filters(self.database, self.database).put(always)
         seconds: list[float] = []
         stop = threading.Event()
@@ -184,8 +188,8 @@ class Benchmark:
 class _Memory:
     """Watches the memory of a system's programs; ``peak`` is the largest resident size of each, MB."""
 
-    def __init__(self, system: LocalSystem):
-        self.system = system
+    def __init__(self, system: LocalSystem, survey: Survey):
+        self.system, self.survey = system, survey
         self.peak: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -201,16 +205,17 @@ class _Memory:
     def _watch(self) -> None:
         while not self._stop.wait(0.5):
             sizes: dict[str, float] = defaultdict(float)
-            for name, process in _parts(self.system):
+            for name, process in _parts(self.system, self.survey):
                 with suppress(psutil.Error):  # gone meanwhile
                     sizes[name] += process.memory_info().rss / 1e6
             for name, size in sizes.items():
                 self.peak[name] = round(max(size, self.peak.get(name, 0.0)), 1)
 
 
-def _parts(system: LocalSystem) -> Iterator[tuple[str, psutil.Process]]:
+def _parts(system: LocalSystem, survey: Survey) -> Iterator[tuple[str, psutil.Process]]:
     """The processes that a night needs, by the part that they play."""
-    parts = {"mongod": "mongod", "kafka": "kafka", "alert-broker-ztf": "broker", "dask-cluster-ztf": "scheduler"}
+    key = survey.name.lower()
+    parts = {"mongod": "mongod", "kafka": "kafka", f"alert-broker-{key}": "broker", f"dask-cluster-{key}": "scheduler"}
     for program, part in parts.items():
         if pid := system.pid_of(program):
             process = psutil.Process(pid)
@@ -219,9 +224,9 @@ def _parts(system: LocalSystem) -> Iterator[tuple[str, psutil.Process]]:
                 yield "worker", child
 
 
-def _cpu_seconds(system: LocalSystem) -> dict[str, float]:
+def _cpu_seconds(system: LocalSystem, survey: Survey) -> dict[str, float]:
     seconds: dict[str, float] = defaultdict(float)
-    for part, process in _parts(system):
+    for part, process in _parts(system, survey):
         with suppress(psutil.Error):  # gone meanwhile
             times = process.cpu_times()
             seconds[part] += times.user + times.system

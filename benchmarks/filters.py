@@ -4,11 +4,12 @@ from typing import Any
 
 from bson import json_util
 
+from kowalski.alerts.survey import Survey
 from kowalski.local.demo_filters import DEMO_FILTERS
 
 
-def benchmark_filters(number: int) -> list[dict[str, Any]]:
-    """``number`` active filters: the demo's in turn, each with a cut of its own before it."""
+def benchmark_filters(number: int, survey: Survey) -> list[dict[str, Any]]:
+    """``number`` active filters of a survey: the demo's in turn, each with a cut of its own before it."""
     documents = []
     for index in range(number):
         model = DEMO_FILTERS[index % len(DEMO_FILTERS)]
@@ -17,12 +18,20 @@ def benchmark_filters(number: int) -> list[dict[str, Any]]:
         }
         pipeline = [cut, *json_util.loads(model["fv"][0]["pipeline"])]
         version = {**model["fv"][0], "fid": f"b{index:05d}", "pipeline": json_util.dumps(pipeline)}
-        documents.append({**model, "filter_id": index + 1, "active_fid": version["fid"], "fv": [version]})
+        documents.append(
+            {**model, "catalog": survey.alerts, "filter_id": index + 1, "active_fid": version["fid"], "fv": [version]}
+        )
     return documents
 
 
-def passing_all() -> dict[str, Any]:
-    """A filter that every alert passes, to see each one arrive."""
+def passing_all(survey: Survey) -> dict[str, Any]:
+    """A filter that every alert of a survey passes, to see each one arrive."""
     pipeline = [{"$match": {"candid": {"$gt": 0}}}, {"$project": {"annotations": {"drb": "$candidate.drb"}}}]
     version = {**DEMO_FILTERS[0]["fv"][0], "fid": "always", "pipeline": json_util.dumps(pipeline)}
-    return {**DEMO_FILTERS[0], "filter_id": 1_000_000, "active_fid": "always", "fv": [version]}
+    return {
+        **DEMO_FILTERS[0],
+        "catalog": survey.alerts,
+        "filter_id": 1_000_000,
+        "active_fid": "always",
+        "fv": [version],
+    }

@@ -70,8 +70,10 @@ class Floor:
         aux.delete_many({"_id": {"$in": list(objects)}})
 
     def _infer(self, candidates: list[dict[str, Any]], stamps: list[tuple[bytes, bytes, bytes]]) -> None:
-        images = triplets(stamps)
         scorer = load_models(self.config, self.survey.name)
+        if not scorer.networks:
+            return
+        images = triplets(stamps)
         for model, network in scorer.networks:
             inputs = {}
             if "triplet" in model.inputs:
@@ -102,8 +104,7 @@ class Floor:
                         enriched(
                             alert,
                             objects[alert[self.survey.object_id]],
-                            self.survey,
-                            compiled.permissions,
+                            compiled.sight,
                             compiled.reads,
                         )
                     )

@@ -16,6 +16,7 @@ from kowalski.database.alerts import Alerts
 from kowalski.database.client import connect
 from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
+from kowalski.database.links import Links
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
 from kowalski.database.processes import Processes
@@ -60,7 +61,7 @@ class AlertConsumer:
         posting: bool = True,
         resume: bool = True,
     ):
-        self.survey, self.config = survey, config
+        self.survey, self.config = survey.with_topic(config.kafka.topics.get(survey.name)), config
         self.topic, self.obsdate, self.start = topic, obsdate, start
         self.database = connect(config.database)
         self.processes = Processes(self.database)
@@ -79,6 +80,7 @@ class AlertConsumer:
         rooms = (
             Alerts(self.database, self.survey),
             Objects(self.database, self.survey),
+            Links(self.database),
             Filters(self.database, self.database),
             FilterRuns(self.database),
             Quarantine(self.database, self.config.broker.inline_quarantine_bytes),
@@ -139,12 +141,16 @@ class AlertConsumer:
 
     def _subscribe(self) -> None:
         """Follow the topics of the last nights; looked at anew when the day changes."""
-        nights = [self.obsdate] if self.obsdate else _last_nights(self.config.kafka.nights)
-        pattern = self.topic or self.survey.topics_of(nights)
+        pattern = self.topic or self._pattern()
         if pattern != self.subscribed:
             self.consumer.subscribe([pattern], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
             self.subscribed = pattern
             log.info("reading %s", pattern)
+
+    def _pattern(self) -> str:
+        if self.obsdate:
+            return self.survey.topics_of([self.obsdate])
+        return latest_topics(self.survey, self.config.kafka.nights, datetime.now(UTC).date())
 
     def _read(self) -> list[Packet]:
         """What is queued now, up to a batch; waits a moment only when nothing is."""
@@ -249,11 +255,13 @@ class AlertConsumer:
                 stored=report.stored,
                 known=report.known,
                 posted=report.posted,
+                withdrawn=report.withdrawn,
                 quarantined=dict(report.quarantined),
                 passed={str(key): number for key, number in report.passed.items()},
                 filter_failures={str(key): number for key, number in report.filter_failures.items()},
                 seconds=dict(report.seconds),
                 model_problems=report.model_problems,
+                drift=[{"schema": schema, "packets": number} for schema, number in report.drift.items()],
             )
         except DatabaseUnavailable as error:
             log.warning("%s", error)
@@ -311,9 +319,9 @@ def _say(error: KafkaError) -> None:
         log.warning("kafka: %s", error.str())
 
 
-def _last_nights(before: int) -> list[date]:
-    today = datetime.now(UTC).date()
-    return [today - timedelta(days=days) for days in range(before + 1)]
+def latest_topics(survey: Survey, nights: int, today: date) -> str:
+    """Regular expression of the topics of tonight and the nights before, as many as the survey needs at least."""
+    return survey.topics_of([today - timedelta(days=days) for days in range(max(nights, survey.nights) + 1)])
 
 
 def _start(text: str) -> str | datetime:

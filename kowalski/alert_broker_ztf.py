@@ -54,7 +54,7 @@ SURVEY = Survey(
     stamp_field="stampData",
     histories=(
         History("prv_candidates", detection_or_limit, without_nulls),
-        History("fp_hists", by_jd, format_forced, brightest_wins=True),
+        History("fp_hists", by_jd, format_forced, brightest_wins=True, forced=True),
     ),
     bands={1: "ztfg", 2: "ztfr", 3: "ztfi"},
     program_field="programid",

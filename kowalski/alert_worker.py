@@ -19,27 +19,33 @@ from bson.objectid import ObjectId
 
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Alert, arrival, read_batch
+from kowalski.alerts.drift import DriftWatch
 from kowalski.alerts.lightcurve import Arrival, changes, merged
-from kowalski.alerts.survey import Survey, get_survey
+from kowalski.alerts.schemas import own_schema, store_of
+from kowalski.alerts.survey import Survey, get_survey, known_surveys
 from kowalski.config import load_config
+from kowalski.crossmatch.linker import Linker
 from kowalski.crossmatch.matcher import Matcher, Target
 from kowalski.database.alerts import Alerts
 from kowalski.database.catalogs import Catalogs
 from kowalski.database.client import connect
 from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
+from kowalski.database.links import Links
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
 from kowalski.database.processes import process_id
 from kowalski.database.quarantine import Quarantine
 from kowalski.database.skyportal_objects import SkyPortalObjects
 from kowalski.errors import DatabaseUnavailable
+from kowalski.filters.companions import Companions
 from kowalski.filters.figures import FilterFigures
 from kowalski.filters.run import FilterRunner
 from kowalski.log import get_logger
 from kowalski.ml.registry import load_models
 from kowalski.outbox.entries import entries_of
 from kowalski.outbox.results import result_entries
+from kowalski.outbox.withdrawals import withdraw, withdrawn_by
 from kowalski.settings import Config
 
 log = get_logger(__name__)
@@ -59,14 +65,16 @@ class BatchReport:
     passed: Counter[int] = field(default_factory=Counter)
     filter_failures: Counter[int] = field(default_factory=Counter)
     posted: int = 0
+    withdrawn: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     model_problems: dict[str, str] = field(default_factory=dict)
+    drift: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "BatchReport") -> None:
         """Take another batch's counts in."""
-        for name in ("received", "stored", "known", "posted"):
+        for name in ("received", "stored", "known", "posted", "withdrawn"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("quarantined", "passed", "filter_failures"):
+        for name in ("quarantined", "passed", "filter_failures", "drift"):
             getattr(self, name).update(getattr(other, name))
         for stage, seconds in other.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
@@ -81,6 +89,8 @@ class AlertWorker:
         self.survey = survey
         self.posting = config.misc.broker
         self.publishing = config.kafka.output.bootstrap_servers is not None
+        self.schemas = store_of(survey, config)
+        self.drift = DriftWatch(survey, lambda: own_schema(survey, self.schemas))
         self.alerts = Alerts(database, survey)
         self.objects = Objects(database, survey)
         self.quarantine = Quarantine(database, config.broker.inline_quarantine_bytes)
@@ -88,9 +98,10 @@ class AlertWorker:
         self.posted_objects = SkyPortalObjects(database)
         self.scorer = load_models(config, survey.name)
         self.matcher = Matcher(Catalogs(database), config.database.xmatch.get(survey.name, {}))
+        self.linker = Linker(survey, known_surveys(), Catalogs(database), Links(database), config.links.radius)
         filters = Filters(database, connect(config.database, "reader"))
         figures = FilterFigures(FilterRuns(database), survey.name, process_id("worker"))
-        self.filters = FilterRunner(filters, survey, config.filters.max_time_ms, figures)
+        self.filters = FilterRunner(filters, survey, config.filters.max_time_ms, figures, Companions(database))
 
     def process(self, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
         """Take a batch through the whole chain; on return everything it causes is stored durably.
@@ -106,7 +117,8 @@ class AlertWorker:
         """
         report = BatchReport(received=len(packets), model_problems=self.scorer.problems)
         with _timed(report, "decode"):
-            batch, refusals = read_batch(packets, self.survey)
+            batch, refusals = read_batch(packets, self.survey, self.schemas, self.drift)
+            report.drift, self.drift.packets = self.drift.packets, Counter()
         if refusals:
             self.quarantine.add(self.survey.name, refusals)
             report.quarantined.update(refusal.reason for refusal in refusals)
@@ -133,7 +145,13 @@ class AlertWorker:
             objects = self._merge(batch, report)
         with _timed(report, "insert"):
             report.stored = self.alerts.insert([alert.document for alert in fresh])
-        batch = [*fresh, *undone.values()]
+        with _timed(report, "link"):
+            self._link([*fresh, *undone.values()], objects)
+        moments = withdrawn_by(batch, self.survey)
+        if moments:
+            with _timed(report, "outbox"):
+                report.withdrawn = withdraw(moments, self.alerts, self.outbox, posting)
+        batch = [alert for alert in (*fresh, *undone.values()) if alert.candid not in moments]
         if not batch:
             return report
         self._filter(batch, objects, report, posting)
@@ -174,8 +192,28 @@ class AlertWorker:
         conflicts = self.objects.update(updates)
         return sum(not results[key]["matched"]["failed"] for key in updates if key not in conflicts)
 
+    def _match(self, documents: dict[str, dict[str, Any]], stored: dict[str, dict[str, Any]]) -> None:
+        """Add the matches to documents of objects: all of them where there are none yet, else what each alert asks for anew."""
+        targets = {key: _target(key, document["first_alert"]) for key, document in documents.items()}
+        new = [key for key in targets if _needs_match(stored.get(key), documents[key])]
+        for key, match in self.matcher.match([targets.pop(key) for key in new]).items():
+            documents[key] |= match
+        for key, rows in self.matcher.refresh(list(targets.values())).items():
+            documents[key]["cross_matches"] = {**stored[key]["cross_matches"], **rows}
+
+    def _link(self, batch: list[Alert], objects: dict[str, dict[str, Any]]) -> None:
+        """Link the objects whose first alerts are in a batch with those of the other surveys at their places."""
+        first = {alert.object_id: objects[alert.object_id]["first_alert"] for alert in batch}
+        candids = {alert.candid for alert in batch}
+        self.linker.link([_target(key, place) for key, place in first.items() if place["candid"] in candids])
+
     def _score(self, alerts: list[Alert]) -> None:
-        """Fill in the classifications of new alerts."""
+        """Fill in the classifications of new alerts; those that lack a cutout have none."""
+        alerts = [
+            alert
+            for alert in alerts
+            if not any(self.survey.lacks(alert.document, role) for role in self.survey.cutouts)
+        ]
         if not alerts:
             return
         histories: list[list[dict[str, Any]]] = []
@@ -194,7 +232,7 @@ class AlertWorker:
         for alert in alerts:
             points = [*stored.get(alert.object_id, ()), *(other.candidate for other in alerts if other.object_id == alert.object_id)]  # fmt: skip
             for history in self.survey.histories:
-                if not history.brightest_wins:
+                if not history.forced:
                     points += alert.histories[history.field]
                     points += objects.get(alert.object_id, {}).get(history.field, [])
             histories.append(points)
@@ -211,9 +249,7 @@ class AlertWorker:
             stored = self.objects.read(todo)
             documents = {key: merged(stored.get(key, {}), arrivals[key], self.survey) for key in todo}
             with _timed(report, "match"):
-                targets = [_target(key, documents[key]["first_alert"]) for key in todo if _needs_match(stored.get(key), documents[key])]  # fmt: skip
-                for key, match in self.matcher.match(targets).items():
-                    documents[key] |= match
+                self._match(documents, stored)
             new = [{"_id": key, **document} for key, document in documents.items() if key not in stored]
             updates = {key: changes(document, documents[key]) for key, document in stored.items()}
             conflicts = self.objects.create(new)

@@ -33,6 +33,10 @@ DASK_SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1GB",
     "distributed.comm.timeouts.connect": "10s",
     "distributed.scheduler.active-memory-manager.start": False,
+    # what each of its processes does 50 to 100 times a second to watch itself: 8 % of a core per survey while nothing is to be done
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.profile.enabled": False,
     "logging": {"distributed": "warning"},
 }
 

@@ -38,6 +38,10 @@ class PacketError(KowalskiError):
         return type(self), (self.reason, self.detail)
 
 
+class SchemaError(KowalskiError):
+    """A schema can't be had, or isn't what it should be."""
+
+
 class ModelError(KowalskiError):
     """A neural network is missing, is not the one the settings name, or fails."""
 

@@ -90,8 +90,16 @@ class Kafka(Section):
     nights: int = Field(ge=0)
     metadata_refresh: float = Field(gt=0)
     processes_per_topic: dict[str, int]
+    topics: dict[str, str]
     output: KafkaOutput
     surveys: dict[str, dict[str, Any]]
+
+
+class SchemaSource(Section):
+    """Where the schemas come from that messages name by number."""
+
+    registry: str | None
+    folder: str
 
 
 class Broker(Section):
@@ -112,6 +120,7 @@ class Recipe(Section):
     filter: dict[str, Any] = {}
     projection: dict[str, Any] = {}
     use_distance: bool = False
+    latest_by: str | None = None
     distance_value: str | None = None
     distance_method: str | None = None
     cm_at_distance: float | None = None
@@ -163,6 +172,10 @@ class ML(Section):
     surveys: dict[str, SurveyModels]
 
 
+class Links(Section):
+    radius: float = Field(gt=0, le=60)
+
+
 class Filters(Section):
     max_time_ms: int = Field(ge=1)
     activation_guard: Literal["warn", "refuse"]
@@ -179,6 +192,7 @@ class SkyPortal(Section):
     followup_timeout: float
     requests_per_second: float
     burst: int
+    bands: dict[str, dict[int, str | None]]
 
     @property
     def url(self) -> str:
@@ -257,9 +271,11 @@ class Config(Section):
     server: Server
     ztf: TelescopeQueue
     kafka: Kafka
+    schemas: dict[str, SchemaSource]
     broker: Broker
     database: Database
     ml: ML
+    links: Links
     filters: Filters
     skyportal: SkyPortal
     outbox: Outbox

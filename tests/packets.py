@@ -1,6 +1,7 @@
 """Packets for tests: the real ones, and made ones of which only what a test is about is set."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import fastavro
 
-from kowalski.alerts.decode import Packet
+from kowalski.alerts.decode import Packet, open_container
 from kowalski.alerts.document import Alert, read_batch
 from kowalski.alerts.survey import get_survey
 from kowalski.simulation.encoding import SCHEMA_FILE
@@ -114,3 +115,19 @@ def real_files(data: Path, survey: str = "ztf") -> list[Path]:
 def real_packets(data: Path) -> list[Packet]:
     """The real ZTF packets as messages of the stream."""
     return [packet(path.read_bytes(), offset) for offset, path in enumerate(real_files(data))]
+
+
+def changed(data: bytes, change: Callable[[dict[str, Any]], Any], free: tuple[str, ...] = ()) -> bytes:
+    """A real packet whose record was changed; the fields named ``free`` of it and its candidate may then have any type."""
+    schema, ((_, block),) = open_container(data)
+    record: Any = fastavro.schemaless_reader(BytesIO(block), schema, None)
+    change(record)
+    open_schema = json.loads(json.dumps(schema, default=str))
+    for part in (open_schema, next(f["type"] for f in open_schema["fields"] if f["name"] == "candidate")):
+        part["fields"] = [
+            {**field, "type": ["null", "string", "double"]} if field["name"] in free else field
+            for field in part["fields"]
+        ]
+    file = BytesIO()
+    fastavro.writer(file, fastavro.parse_schema(open_schema), [record])
+    return file.getvalue()

@@ -82,7 +82,7 @@ def test_the_first_two_commands() -> None:
 
 
 def test_every_command_stands_in_the_table(command_line: ModuleType) -> None:
-    rows = re.findall(r"^\| `(\w+)[ `]", README, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)[ `]", README, re.MULTILINE)
     assert [name for name in rows if name in command_line.COMMANDS] == list(command_line.COMMANDS)
 
 

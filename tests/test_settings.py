@@ -48,7 +48,7 @@ def test_the_defaults_are_valid() -> None:
 def test_the_local_ones_too() -> None:
     config = build(settings_tree([ROOT / "config.local.yaml"], {}))
     assert config.database.replica_set == "rs0"
-    assert config.dask_for("WNTR").n_workers == 2
+    assert (config.dask_for("ZTF").n_workers, config.dask_for("WNTR").n_workers) == (2, 1)
 
 
 def test_no_secret_has_a_default() -> None:

@@ -39,15 +39,16 @@ class Packet:
     timestamp: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def decode(data: bytes) -> list[dict[str, Any]]:
-    """The records of one Avro object container.
+def decode(data: bytes, accept: Callable[[Any], None] = lambda schema: None) -> list[dict[str, Any]]:
+    """The records of one Avro object container; ``accept`` may refuse its schema by raising `PacketError`.
 
     Raises
     ------
     PacketError : ``empty``, ``not_avro``, ``schema``, ``codec``, ``truncated``, ``corrupt`` or ``trailing_bytes``
     """
     schema, blocks = open_container(data)
-    records = [record for count, block in blocks for record in _read_records(block, count, schema)]
+    accept(schema)
+    records = [record for count, block in blocks for record in read_records(block, count, schema)]
     if not records:
         raise PacketError("empty", "the packet holds no record")
     return records
@@ -83,7 +84,13 @@ def open_container(data: bytes) -> tuple[Any, list[tuple[int, bytes]]]:
     return schema, blocks
 
 
-def _read_records(block: bytes, count: int, schema: Any) -> list[dict[str, Any]]:
+def read_records(block: bytes, count: int, schema: Any) -> list[dict[str, Any]]:
+    """The records that these bytes are, no byte more or less.
+
+    Raises
+    ------
+    PacketError : ``corrupt``, ``schema`` or ``trailing_bytes``
+    """
     if count > len(block):
         raise PacketError("corrupt", f"{count} records in {len(block)} bytes")
     stream = BytesIO(block)
@@ -142,8 +149,20 @@ def _header(header: bytes) -> tuple[Any, Callable[[bytes], bytes]]:
     codec = metadata.get("avro.codec", b"null").decode(errors="replace")
     if codec not in CODECS:
         raise PacketError("codec", f"{codec} is not one of {', '.join(CODECS)}")
+    if "avro.schema" not in metadata:
+        raise PacketError("schema", "the header holds none")
+    return parsed(metadata["avro.schema"]), CODECS[codec]
+
+
+def parsed(text: bytes | str) -> Any:
+    """A writer's schema, ready to read its records with.
+
+    Raises
+    ------
+    PacketError : ``schema``
+    """
     try:
-        schema = parse_schema(json.loads(metadata["avro.schema"]))
+        schema = parse_schema(_without_defaults(json.loads(text)))
     except (
         KeyError,
         ValueError,
@@ -155,7 +174,16 @@ def _header(header: bytes) -> tuple[Any, Callable[[bytes], bytes]]:
     ) as error:
         raise PacketError("schema", f"not a valid Avro schema: {type(error).__name__}: {error}") from None
     _require_finite(schema)
-    return schema, CODECS[codec]
+    return schema
+
+
+def _without_defaults(schema: Any) -> Any:
+    """A schema without its fields' defaults: what was written needs none, and fastavro refuses those of another type than the field."""
+    if isinstance(schema, list):
+        return [_without_defaults(branch) for branch in schema]
+    if isinstance(schema, dict):
+        return {key: _without_defaults(value) for key, value in schema.items() if key != "default"}
+    return schema
 
 
 def _require_finite(schema: Any, within: frozenset[str] = frozenset()) -> None:

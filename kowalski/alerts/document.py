@@ -1,7 +1,7 @@
 """From a packet's record to an alert: checked, split into document and history, with coordinates."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from kowalski.alerts.coordinates import coordinates
 from kowalski.alerts.decode import Packet, decode
 from kowalski.alerts.lightcurve import Arrival
 from kowalski.alerts.survey import Survey
+from kowalski.alerts.wire import Schemas, decode_wire
 from kowalski.errors import PacketError
 
 
@@ -51,13 +52,30 @@ class Refusal:
     detail: str
 
 
-def read_batch(packets: list[Packet], survey: Survey) -> tuple[list[Alert], list[Refusal]]:
-    """The alerts of a batch, copies included, with coordinates; and the packets refused."""
+def no_schemas(number: int) -> Any:
+    """Nothing: for those who read only packets that bring their schema along."""
+    raise PacketError("unknown_schema", f"schema {number}: nobody was given to ask for it")
+
+
+def read_batch(
+    packets: list[Packet],
+    survey: Survey,
+    schemas: Schemas = no_schemas,
+    accept: Callable[[Any], None] = lambda schema: None,
+) -> tuple[list[Alert], list[Refusal]]:
+    """The alerts of a batch, copies included, with coordinates; and the packets refused.
+
+    Parameters
+    ----------
+    schemas : gives the schema that a message names by number
+    accept : refuses, by raising `PacketError`, a schema that the chain can't live with
+    """
     batch: list[Alert] = []
     refusals: list[Refusal] = []
     for packet in packets:
         try:
-            batch += [read_record(record, packet, survey) for record in decode(packet.data)]
+            records = read_packet(packet.data, survey, schemas, accept)
+            batch += [read_record(survey.normalise(record), packet, survey) for record in records]
         except PacketError as error:
             refusals.append(Refusal(packet, error.reason, error.detail))
     if batch:
@@ -65,6 +83,13 @@ def read_batch(packets: list[Packet], survey: Survey) -> tuple[list[Alert], list
         for alert, place in zip(batch, positions, strict=True):
             alert.document["coordinates"] = place
     return batch, refusals
+
+
+def read_packet(data: bytes, survey: Survey, schemas: Schemas, accept: Callable[[Any], None]) -> list[dict[str, Any]]:
+    """The records of one message, in whichever of the ways that its survey has."""
+    if survey.schemas is not None and data[:1] == b"\0":
+        return decode_wire(data, schemas, accept)
+    return decode(data, accept)
 
 
 def read_record(record: dict[str, Any], packet: Packet, survey: Survey) -> Alert:
@@ -88,6 +113,7 @@ def read_record(record: dict[str, Any], packet: Packet, survey: Survey) -> Alert
         _check_cutout(record, role, survey)
     histories = {history.field: _points(record, history.field) for history in survey.histories}
     document = {key: value for key, value in record.items() if key not in histories}
+    document["objectId"] = object_id  # beside the survey's own name, where that is another
     document["candid"] = Int64(candid)
     if isinstance(candidate.get("candid"), int):
         candidate["candid"] = Int64(candidate["candid"])
@@ -146,6 +172,8 @@ def _position(candidate: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _check_cutout(record: Mapping[str, Any], role: str, survey: Survey) -> None:
+    if survey.lacks(record, role):
+        return
     try:
         stamp = survey.stamp(record, role)
     except (KeyError, TypeError):

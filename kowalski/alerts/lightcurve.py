@@ -56,6 +56,11 @@ def without_nulls(points: list[Point], candidate: Mapping[str, Any]) -> list[Poi
     return [{key: value for key, value in point.items() if value is not None} for point in points]
 
 
+def with_programme(points: list[Point], candidate: Mapping[str, Any]) -> list[Point]:
+    """The points without their null fields, each with the ``programid`` of its packet's alert where it names none itself."""
+    return [{"programid": candidate.get("programid"), **point} for point in without_nulls(points, candidate)]
+
+
 def merged(aux: Mapping[str, Any], arrivals: Iterable[Arrival], survey: Survey) -> dict[str, Any]:
     """The light-curve part of an object's document after some packets.
 

@@ -4,7 +4,9 @@ They look as astronomers know them (a matplotlib figure of 4 inches at 42 dpi, o
 """
 
 import io
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,11 +17,14 @@ SIZE = 168
 SENSIBLE = 1e20
 #: a of the logarithmic stretch log(a x + 1) / log(a + 1), and of asinh(x / a) / asinh(1 / a)
 LOG_STRETCH, ASINH_STRETCH = 1000.0, 0.1
+#: sigma below and above the sky that are shown as black and white, the sky being what lies within `CLIP` sigma of its median
+BELOW, ABOVE = 4.0, 5.0
+CLIP, CLIPPINGS = 3.0, 5
 #: percentiles of the stretched image shown as black and white
 DARK, BRIGHT = 1, 100
 
 STRETCHES = ("linear", "log", "asinh", "sqrt")
-INTERVALS = ("asymmetric", "min_max", "zscale")
+INTERVALS = ("asymmetric", "min_max", "zscale", "sigma_clipped")
 COLOR_MAPS = ("bone", "gray", "cividis", "viridis", "magma")
 
 
@@ -29,18 +34,20 @@ def picture(image: np.ndarray, stretch: str = "log", interval: str = "asymmetric
     Parameters
     ----------
     stretch : one of `STRETCHES`, between minimum and maximum
-    interval : what of the stretched image is black and white: percentiles 1 and 100, all of it, or zscale's limits
+    interval : what of the stretched image is black and white: percentiles 1 and 100, all of it, zscale's limits, or 4 sigma below
+        and 5 above the median of the sky, bad pixels being as bright as the brightest
     cmap : one of `COLOR_MAPS`
     """
-    shades = _shown(_stretched(_sensible(image.astype(np.float64)), stretch), interval)
+    fill = np.max if interval == "sigma_clipped" else np.mean
+    shades = _shown(_stretched(_sensible(image.astype(np.float64), fill), stretch), interval)
     return _png(resample(shades), cmap)
 
 
-def _sensible(image: np.ndarray) -> np.ndarray:
+def _sensible(image: np.ndarray, fill: Callable[[np.ndarray], Any]) -> np.ndarray:
     bad = ~(np.abs(image) <= SENSIBLE)
     if not bad.any():
         return image
-    return np.where(bad, image[~bad].mean() if not bad.all() else 0.0, image)
+    return np.where(bad, fill(image[~bad]) if not bad.all() else 0.0, image)
 
 
 def _stretched(image: np.ndarray, stretch: str) -> np.ndarray:
@@ -66,9 +73,23 @@ def _shown(shades: np.ndarray, interval: str) -> np.ndarray:
             from astropy.visualization import ZScaleInterval  # 0.3 s that who asks for none needn't spend
 
             dark, bright = ZScaleInterval().get_limits(shades)
+        case "sigma_clipped":
+            dark, bright = _around_sky(shades)
         case _:
             dark, bright = np.percentile(shades, (DARK, BRIGHT))
     return (shades - dark) / (bright - dark) if bright > dark else np.zeros_like(shades)
+
+
+def _around_sky(image: np.ndarray) -> tuple[float, float]:
+    """Some sigma below and above the sky, whose pixels are told by clipping what is far from their median, again and again."""
+    sky = image.ravel()
+    for _ in range(CLIPPINGS):
+        kept = sky[np.abs(sky - np.median(sky)) <= CLIP * sky.std()]
+        if kept.size == sky.size:
+            break
+        sky = kept
+    median, sigma = float(np.median(sky)), float(sky.std())
+    return median - BELOW * sigma, median + ABOVE * sigma
 
 
 def resample(image: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What an application and a request carry with them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ class Services:
     personal_tokens: PersonalTokens
     filters: FilterService
     cutouts: CutoutService
+    bands: Mapping[str, Mapping[int, str | None]]
     classifications: ClassificationService
     ztf_queue: ZtfQueue
     limits: Limits
@@ -73,6 +75,7 @@ class Services:
             personal_tokens=PersonalTokens(users, tokens, shared),
             filters=FilterService(FilterStore(config.database), PastAlerts(database), config.filters),
             cutouts=CutoutService(),
+            bands=config.skyportal.bands,
             classifications=ClassificationService(Classifications(config.database)),
             ztf_queue=ZtfQueue(config.ztf),
             limits=Limits(shared, server.queries_per_user, server.query_patience),

@@ -87,13 +87,29 @@ class Matcher:
                 match.rows[name] = found
         return {match.target.object_id: match.fields(absent) for match in matches}
 
+    def refresh(self, targets: list[Target]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """The matches that each new alert asks for anew (``latest_by``): object -> catalogue -> rows.
+
+        A catalogue that fails is left out: what is known of it stays.
+
+        Raises
+        ------
+        DatabaseUnavailable : MongoDB as a whole is out of reach
+        """
+        moving = {name: recipe for name, recipe in self.recipes.items() if recipe.latest_by}
+        if not moving or not targets:
+            return {}
+        matched = Matcher(self.catalogs, moving).match(targets)
+        return {object_id: fields["cross_matches"] for object_id, fields in matched.items()}
+
     def _rows(self, name: str, recipe: Recipe, targets: list[Target]) -> list[list[dict[str, Any]]]:
         radius = recipe.cone_search_radius * TO_RADIANS[recipe.cone_search_unit]
         positions = [(target.ra, target.dec) for target in targets]
         projection = recipe.projection
         if recipe.use_distance and projection:
             projection = {**projection, "coordinates.radec_geojson": 1, str(recipe.distance_value): 1}
-        rows = self.catalogs.cones(name, positions, radius, recipe.filter, projection)
+        latest: list[dict[str, Any]] = [{"$sort": {recipe.latest_by: -1}}, {"$limit": 1}] if recipe.latest_by else []
+        rows = self.catalogs.cones(name, positions, radius, recipe.filter, projection, latest)
         if not recipe.use_distance:
             return rows
         return [

@@ -1,7 +1,9 @@
 """The alerts of one survey: each candid once, for good."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from kowalski.alerts.survey import Survey
@@ -67,6 +69,15 @@ class Alerts:
                 found.setdefault(document[oid], []).append({"candid": document["candid"], **document["candidate"]})
         return found
 
+    def candidates(self, object_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """The candidates of all stored alerts of some objects, by object, each object's in the order of their jd."""
+        oid, found = self.survey.object_id, dict[str, list[dict[str, Any]]]()
+        with translated("read candidates"):
+            condition, fields = {oid: {"$in": list(object_ids)}}, {oid: 1, "candidate": 1}
+            for document in self.collection.find(condition, fields).sort("candidate.jd", 1):
+                found.setdefault(document[oid], []).append(document["candidate"])
+        return found
+
     def of_object(self, object_id: str, projection: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """The stored alerts of one object in the order of their jd."""
         with translated("read alerts of an object"):
@@ -76,6 +87,27 @@ class Alerts:
         """The stored alert of that candid."""
         with translated("read an alert"):
             return self.collection.find_one({"candid": candid})
+
+    def not_told_withdrawn(self, candids: list[int]) -> list[int]:
+        """Those of some withdrawn alerts that are stored and of whose withdrawal nobody was told yet."""
+        with translated("read withdrawn alerts"):
+            chosen = {"candid": {"$in": candids}, "withdrawal_told": {"$ne": True}}
+            return [document["candid"] for document in self.collection.find(chosen, {"candid": 1})]
+
+    def mark_withdrawn(self, moments: Mapping[int, float]) -> None:
+        """Note in stored alerts the jd at which their survey withdrew them."""
+        with translated("mark withdrawn alerts"):
+            self.collection.bulk_write(
+                [
+                    UpdateOne({"candid": candid}, {"$set": {"candidate.withdrawn_jd": jd}})
+                    for candid, jd in moments.items()
+                ]
+            )
+
+    def told_withdrawn(self, candids: list[int]) -> None:
+        """Note that the outbox has what is to be told of these withdrawals."""
+        with translated("mark withdrawn alerts"):
+            self.collection.update_many({"candid": {"$in": candids}}, {"$set": {"withdrawal_told": True}})
 
     def estimated_count(self) -> int:
         """How many alerts are stored, from the collection's metadata."""

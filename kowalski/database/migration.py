@@ -143,11 +143,13 @@ def renewed(aux: Mapping[str, Any], alerts: list[Document], survey: Survey) -> D
         programmes = {alert["candidate"].get(survey.program_field) for alert in alerts}
         known["programids"] = sorted(each for each in programmes if isinstance(each, int))
     for history in survey.histories:
-        known[history.field] = [
-            {"first_jd": _known_since(point["jd"], jds), **point} for point in aux.get(history.field) or ()
-        ]
+        known[history.field] = [_as_known(point, alerts, jds, survey) for point in aux.get(history.field) or ()]
     return merged(known, [], survey)
 
 
-def _known_since(jd: float, jds: list[float]) -> float:
-    return jds[min(bisect_left(jds, jd), len(jds) - 1)]
+def _as_known(point: Document, alerts: list[Document], jds: list[float], survey: Survey) -> Document:
+    """A point with the jd since which it is known, and the programme of that alert where it names none itself."""
+    alert = min(bisect_left(jds, point["jd"]), len(jds) - 1)
+    program = survey.program_field
+    programme = {program: alerts[alert]["candidate"].get(program)} if program else {}
+    return {"first_jd": jds[alert], **programme, **point}

@@ -4,6 +4,7 @@ One document is one thing to send. Its key is (survey, candid, filter_id), so th
 ``passed_at`` is fixed when it is made, so that posting it again carries the same key.
 """
 
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -73,6 +74,11 @@ def result_id(survey: str, candid: int, filter_id: int) -> str:
 def photometry_id(survey: str, candid: int) -> str:
     """The key of an alert's photometry for an object that SkyPortal knows."""
     return f"{survey}:{candid}:photometry"
+
+
+def withdrawal_id(of: str) -> str:
+    """The key of what is told of the withdrawal of an alert that another entry tells of."""
+    return f"{of}:withdrawal"
 
 
 def _of_pending(name: str, *keys: str) -> Index:
@@ -160,6 +166,20 @@ class Outbox:
         """At most so many entries of a lane that are due now, oldest alert first."""
         due = {**PENDING, "lane": lane, "next_attempt_at": {"$lte": now}}
         return list(self._entries.find(due, sort=[("jd", 1), ("candid", 1)], limit=limit).hint("pending_lane_jd"))
+
+    @translated("outbox: look up alerts")
+    def of_alerts(self, survey: str, candids: Iterable[int]) -> list[Entry]:
+        """All entries of some alerts, whatever became of them."""
+        return [
+            entry
+            for candid in candids
+            for entry in self._entries.find({"_id": {"$regex": f"^{re.escape(survey)}:{candid}:"}})
+        ]
+
+    @translated("outbox: look up steps")
+    def with_step(self, ids: Iterable[str], step: str) -> set[str]:
+        """Those of these entries for which a step is done."""
+        return {entry["_id"] for entry in self._entries.find({"_id": {"$in": list(ids)}, "done": step}, {"_id": 1})}
 
     @translated("outbox: step")
     def step_done(self, ids: Iterable[str], step: str, durable: bool = False) -> None:

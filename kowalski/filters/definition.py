@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from kowalski.errors import FilterError
 from kowalski.filters.actions import Autosave, FollowUp, read_autosave, read_follow_up
 from kowalski.filters.compile import CompiledStages, Reads, compile_stages, parse_pipeline
+from kowalski.filters.sight import Sight
 
 Action = TypeVar("Action", Autosave, FollowUp)
 
@@ -17,6 +18,7 @@ class CompiledFilter:
 
     Attributes
     ----------
+    sight : what it may see
     pipeline : what decides who passes
     autosave, follow_up : what is asked for those who do; None: nothing
     problems : why autosave or follow-up can't be done, though the filter runs
@@ -25,7 +27,7 @@ class CompiledFilter:
     filter_id: int
     group_id: int
     fid: str
-    permissions: tuple[int, ...]
+    sight: Sight
     pipeline: CompiledStages
     update_annotations: bool = False
     autosave: Autosave | None = None
@@ -57,13 +59,18 @@ def compile_filter(document: Mapping[str, Any], fid: str | None = None) -> Compi
         filter_id=document["filter_id"],
         group_id=document["group_id"],
         fid=version["fid"],
-        permissions=_programmes(document),
+        sight=sight_of(document),
         pipeline=compile_stages(parse_pipeline(version["pipeline"])),
         update_annotations=bool(document.get("update_annotations")),
         autosave=autosave,
         follow_up=follow_up if autosave is not None else None,
         problems=tuple(problems),
     )
+
+
+def sight_of(document: Mapping[str, Any]) -> Sight:
+    """What a filter may see; raises `FilterError` where that has no meaning."""
+    return Sight.of(document["catalog"], document.get("permissions") or (), document.get("surveys"))
 
 
 def version_of(document: Mapping[str, Any], fid: str | None = None) -> dict[str, Any]:
@@ -79,14 +86,6 @@ def version_of(document: Mapping[str, Any], fid: str | None = None) -> dict[str,
             found: dict[str, Any] = version
             return found
     raise FilterError(f"filter {document.get('filter_id')}: version {fid} is not among its versions")
-
-
-def _programmes(document: Mapping[str, Any]) -> tuple[int, ...]:
-    try:
-        return tuple(int(programme) for programme in document.get("permissions") or ())
-    except (TypeError, ValueError, OverflowError):
-        text = f"filter {document.get('filter_id')}: permissions must be a list of integers, not {document['permissions']!r:.100}"
-        raise FilterError(text) from None
 
 
 def _unless_wrong(read: Callable[[Any], Action | None], stored: Any, problems: list[str]) -> Action | None:

@@ -64,6 +64,7 @@ class FilterFile(BaseModel):
     group_id: int = Field(ge=1)
     catalog: str
     permissions: list[int] = []
+    surveys: dict[str, bool | list[int]] = {}
     pipeline: list[dict[str, Any]]
     active: bool = True
     update_annotations: bool = False

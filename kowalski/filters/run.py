@@ -14,9 +14,10 @@ from kowalski.alerts.survey import Survey
 from kowalski.database.filters import Filters
 from kowalski.errors import DatabaseError, DatabaseUnavailable, FilterError
 from kowalski.filters.breaker import Breaker
+from kowalski.filters.companions import Companion, Companions
 from kowalski.filters.compile import CARRIER, CompiledStages, Reads
 from kowalski.filters.definition import CompiledFilter, compile_filter
-from kowalski.filters.enrich import enriched, visible
+from kowalski.filters.enrich import ELSEWHERE, enriched
 from kowalski.filters.portions import Batch, chunks
 from kowalski.filters.results import Figures, FilterRun, Pass, Recorder, Row
 from kowalski.log import get_logger
@@ -73,8 +74,16 @@ class _Task(NamedTuple):
 class FilterRunner:
     """Keeps the compiled filters of one survey up to date and runs them."""
 
-    def __init__(self, filters: Filters, survey: Survey, max_time_ms: int, recorder: Recorder | None = None):
+    def __init__(
+        self,
+        filters: Filters,
+        survey: Survey,
+        max_time_ms: int,
+        recorder: Recorder | None = None,
+        companions: Companions | None = None,
+    ):
         self.filters = filters
+        self.companions = companions
         self.survey = survey
         self.max_time_ms = max_time_ms
         self.recorder = recorder or _Silent()
@@ -149,10 +158,19 @@ class FilterRunner:
     def _tasks(self, documents: list[Row], objects: Mapping[str, Mapping[str, Any]]) -> Iterator[_Task]:
         with self._lock:
             known = self._current()
+        elsewhere = self._elsewhere(documents, known)
         for group in self._groups(known):
-            batch = self._encode(documents, objects, group)
+            batch = self._encode(documents, objects, elsewhere, group)
             for ready in group if batch else ():
                 yield _Task(ready, batch)
+
+    def _elsewhere(self, documents: list[Row], known: list[_Ready]) -> Mapping[str, list[Companion]]:
+        """Objects of other surveys at the places of the batch's, of those surveys that some filter asks for and reads."""
+        asking = [ready.compiled for ready in known if ready.compiled.reads.wants(ELSEWHERE)]
+        names = {other.survey.name for compiled in asking for other in compiled.sight.others}
+        if not names or self.companions is None:
+            return {}
+        return self.companions.of(self.survey, {each[self.survey.object_id] for each in documents}, names)
 
     def _current(self) -> list[_Ready]:
         """The active filters as they are now; only those that changed are read and compiled again."""
@@ -173,12 +191,12 @@ class FilterRunner:
         return [_Ready(each.compiled, each.breaker, each.actions) for each in self._known.values() if each.compiled]
 
     def _groups(self, known: list[_Ready]) -> list[list[_Ready]]:
-        """Filters that can be fed the same documents: of equal permissions, reading the same large fields."""
-        large = ("cross_matches", *(history.field for history in self.survey.histories))
+        """Filters that can be fed the same documents: that may see the same, and read the same large fields."""
+        large = ("cross_matches", *(history.field for history in self.survey.histories), ELSEWHERE)
 
-        def key(ready: _Ready) -> tuple[tuple[int, ...], list[str]]:
+        def key(ready: _Ready) -> tuple[tuple[Any, ...], list[str]]:
             reads = ready.compiled.reads
-            return ready.compiled.permissions, [name for name in large if reads.wants(name)]
+            return ready.compiled.sight.key, [name for name in large if reads.wants(name)]
 
         return [list(group) for _, group in groupby(sorted(known, key=key), key)]
 
@@ -186,18 +204,17 @@ class FilterRunner:
         self,
         documents: list[Row],
         objects: Mapping[str, Mapping[str, Any]],
+        elsewhere: Mapping[str, list[Companion]],
         group: list[_Ready],
     ) -> Batch:
-        permissions, reads = group[0].compiled.permissions, _union([ready.compiled for ready in group])
-        return [
-            RawBSONDocument(
-                bson.encode(
-                    enriched(document, objects[document[self.survey.object_id]], self.survey, permissions, reads)
-                )
-            )
-            for document in documents
-            if visible(document, self.survey, permissions)
-        ]
+        sight, reads = group[0].compiled.sight, _union([ready.compiled for ready in group])
+        batch = []
+        for document in documents:
+            if sight.sees(document["candidate"]):
+                key = document[self.survey.object_id]
+                whole = enriched(document, objects[key], sight, reads, elsewhere.get(key, ()))
+                batch.append(RawBSONDocument(bson.encode(whole)))
+        return batch
 
     # one filter
 

@@ -17,7 +17,7 @@ from kowalski.database.client import connect
 from kowalski.database.filters import Filters
 from kowalski.errors import DatabaseError, FilterError
 from kowalski.filters.compile import EVERYTHING, treats_each_by_itself
-from kowalski.filters.enrich import enriched, visible
+from kowalski.filters.enrich import enriched
 from kowalski.filters.explain import Question, answers, explain
 from kowalski.filters.files import (
     Expectation,
@@ -140,11 +140,11 @@ def _answer(alert: Alert, passed: dict[int, Any]) -> str:
 def _explain(
     file: FilterFile, expected: Expectation, alert: Alert, objects: dict[str, dict[str, Any]], filters: Filters
 ) -> None:
-    permissions = tuple(file.permissions)
-    if not visible(alert.document, file.survey, permissions):
+    sight = file.compiled().sight
+    if not sight.sees(alert.candidate):
         print(f"    the filter's permissions {file.permissions} leave it out")
         return
-    document = enriched(alert.document, objects[alert.object_id], file.survey, permissions, EVERYTHING)
+    document = enriched(alert.document, objects[alert.object_id], sight, EVERYTHING)
     plain = bson.decode(bson.encode(document))
 
     def ask(question: Question) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""The command ``models``: the weights that the settings name, fetched or copied into ``models/`` and verified."""
+"""The command ``models``: the weights that the settings name, fetched or copied into ``models/`` and verified.
+
+From a folder it also copies the schemas that messages name by number, where they lie in one called ``<survey>_schemas``.
+"""
 
 import argparse
 import os
@@ -51,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     if args.source and not args.source.is_dir():
         print(f"models: {args.source} is not a folder")
         return 1
-    ml = load_config().ml
+    config = load_config()
+    ml = config.ml
     outcomes = []
     for outcome in fetch_models(ml, args.source, _progress if sys.stdout.isatty() else None):
         outcomes.append(outcome)
@@ -59,7 +63,21 @@ def run(args: argparse.Namespace) -> int:
     for survey in ml.surveys:
         states = [outcome.state for outcome in outcomes if outcome.survey == survey]
         print(f"{survey} models: " + ", ".join(f"{states.count(s)} {s}" for s in ("fetched", "present", "failed")))
+    for survey in config.schemas if args.source else ():
+        print(f"{survey} schemas: {copy_schemas(survey, ROOT / config.schemas[survey].folder, args.source)} copied")
     return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
+
+
+def copy_schemas(survey: str, target: Path, source: Path) -> int:
+    """Copy the ``.avsc`` files of the folders ``<survey>_schemas`` below ``source`` to where schemas are resolved; how many."""
+    copied = 0
+    for folder in sorted(source.rglob(f"{survey.lower()}_schemas")):
+        for file in sorted(folder.rglob("*.avsc")):
+            place = target / file.relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+            copied += 1
+    return copied
 
 
 def fetch_models(ml: ML, source: Path | None = None, progress: Progress | None = None) -> Iterator[Outcome]:

@@ -25,7 +25,7 @@ def make_poster(config: Config) -> Poster:
     once_available(outbox.ensure_indexes)
     once_available(processes.ensure_indexes)
     lease = Lease(database, PROGRAM, process_id(PROGRAM), config.outbox.lease)
-    delivery = Delivery(SkyPortal(config.skyportal, config.server.version), database)
+    delivery = Delivery(SkyPortal(config.skyportal, config.server.version), database, config.skyportal.bands)
     output = config.kafka.output
     publisher = ResultPublisher(outbox, output.bootstrap_servers, output.options) if output.bootstrap_servers else None
     return Poster(outbox, lease, processes, delivery, config.outbox, publisher)

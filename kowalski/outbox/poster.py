@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 from kowalski.database.leases import Lease
 from kowalski.database.outbox import Entry, Outbox, Target
@@ -50,6 +50,9 @@ class Destination(Protocol):
 
     def ailing(self) -> bool:
         """Whether it failed lately, so that one object at a time is enough."""
+
+    def figures(self) -> dict[str, Any]:
+        """What else is to be known of it, for `status`."""
 
 
 class Poster:
@@ -211,7 +214,8 @@ class Poster:
                     log.info("active" if held else "standing by")
                 # a little less than the server grants, so that two are never active at once
                 self._active_until = asked_at + 0.9 * self._lease.seconds if held else 0.0
-                self._processes.beat(PROGRAM, active=held, sent=self._sent, counts=self._outbox.backlog())
+                figures = self._destination.figures()
+                self._processes.beat(PROGRAM, active=held, sent=self._sent, counts=self._outbox.backlog(), **figures)
             except DatabaseError as error:
                 log.warning("no sign of life: %s", error)
             self._stopping.wait(min(BEAT, self._lease.seconds / 4))

@@ -2,7 +2,8 @@
 
 One message per alert goes to ``<SURVEY>_alerts_results``, one per filter to ``kowalski.<survey>.filter.<filter_id>``. Each is an Avro
 object container file of one record, as the packets of the surveys are, so that it carries its schema. Delivery is at least once, and a
-filter that is slow is told of in a message of its own: candid and filter_id tell what is new.
+filter that is slow is told of in a message of its own: candid and filter_id tell what is new. Of an alert that its
+survey withdraws the same is said again, with ``withdrawn_jd``.
 """
 
 import io
@@ -50,6 +51,12 @@ SCHEMA = fastavro.parse_schema(
             {"name": "sigmapsf", "type": ["null", "double"], "doc": "mag"},
             {"name": "isdiffpos", "type": ["null", "boolean"]},
             {"name": "classifications", "type": {"type": "map", "values": "double"}},
+            {
+                "name": "withdrawn_jd",
+                "type": ["null", "double"],
+                "doc": "d, when the survey withdrew the alert",
+                "default": None,
+            },
             {"name": "filters", "type": {"type": "array", "items": FILTER}},
         ],
     }
@@ -93,9 +100,15 @@ def result_entries(survey: Survey, alerts: Iterable[Alert], passes: list[Pass], 
 
 
 def messages_of(entries: Sequence[Entry]) -> list[Message]:
-    """The messages that tell of some entries of one alert."""
+    """The messages that tell of some entries of one alert, those of its withdrawal last."""
+    kinds = [[entry for entry in entries if entry["kind"] == kind] for kind in ("result", "withdrawal")]
+    return [message for of_kind in kinds if of_kind for message in _messages(of_kind)]
+
+
+def _messages(entries: Sequence[Entry]) -> list[Message]:
     first, ids = entries[0], tuple(entry["_id"] for entry in entries)
     record = {**first["alert"], **{name: first[name] for name in ("survey", "candid", "objectId", "jd")}}
+    record["withdrawn_jd"] = first.get("withdrawn_jd")
     filters = [{**entry["passed"], "passed_at": entry["passed_at"]} for entry in entries]
     survey, key = first["survey"], first["objectId"]
     messages = [Message(f"{survey}_alerts_results", key, _encoded(record, filters), ids)]
@@ -112,7 +125,7 @@ def _alert(alert: Alert, survey: Survey) -> dict[str, Any]:
         "ra": alert.ra,
         "dec": alert.dec,
         "programid": candidate.get(survey.program_field) if survey.program_field else None,
-        "fid": candidate.get(survey.band_field),
+        "fid": survey.fid_of(candidate),
         "magpsf": candidate.get("magpsf"),
         "sigmapsf": candidate.get("sigmapsf"),
         "isdiffpos": candidate["isdiffpos"] in POSITIVE if "isdiffpos" in candidate else None,

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kowalski.alerts.survey import Survey, get_survey
 from kowalski.config import load_config
-from kowalski.errors import KowalskiError
+from kowalski.errors import ConfigError, KowalskiError
 from kowalski.simulation.catalogs import write_catalogs
 from kowalski.simulation.night import VISIT_SECONDS, default_objects, paced, simulate
 from kowalski.simulation.publish import Publisher, packet_files
+from kowalski.simulation.reshape import reshaped
 from kowalski.simulation.tracking import SimulatedPacket
 
 T = TypeVar("T")
@@ -20,12 +22,13 @@ def simulate_alerts(arguments: list[str] | None = None) -> int:
     """Simulate a night into a folder or a topic; the exit status."""
     parser = argparse.ArgumentParser(
         prog="simulate_alerts.py",
-        description="Simulate a night of ZTF alert packets, and the catalogues that match them.",
+        description="Simulate a night of alert packets, and the catalogues that match them.",
     )
     parser.add_argument("--n", type=int, default=1000, help="alerts (default 1000)")
     parser.add_argument("--objects", type=int, help="objects they are of (default: a third of --n)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes (default 1)")
     parser.add_argument("--night", default="20240101", help="YYYYMMDD (default 20240101)")
+    parser.add_argument("--survey", type=_survey, default="ZTF", help="whose packets: ZTF (default), PGIR, WNTR, ...")
     parser.add_argument("--rate", type=float, help="alerts/s at most (default: as fast as possible)")
     burst = f"visits this many seconds apart, each at once ({VISIT_SECONDS:g} without a number)"
     parser.add_argument("--burst", type=float, nargs="?", const=VISIT_SECONDS, help=burst)
@@ -40,6 +43,7 @@ def simulate_alerts(arguments: list[str] | None = None) -> int:
         packets = simulate(options.n, options.objects, options.seed, options.night)
     except ValueError as error:
         parser.error(str(error))
+    packets = reshaped(packets, options.survey)
     packets = progress(paced(packets, options.rate, options.burst), options.n)
     if options.catalogs:
         objects = options.objects or default_objects(options.n)
@@ -110,6 +114,13 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--test", type=_truth, nargs="?", const=True, default=False, help="publish to kafka.bootstrap.test.servers"
     )
+
+
+def _survey(name: str) -> Survey:
+    try:
+        return get_survey(name)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _truth(text: str) -> bool:

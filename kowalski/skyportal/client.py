@@ -303,8 +303,8 @@ def _envelope(answer: requests.Response) -> dict[str, Any] | None:
 
 
 def _stream_id(name: str, there: Mapping[str, int], survey: Survey) -> int | None:
-    """The stream of that name; for a survey without programmes else the last that contains it or the survey's name."""
-    if name in there or survey.program_field is not None:
+    """The stream of that name; for a survey with one stream for all else the last that contains it or the survey's key."""
+    if name in there or None not in survey.streams:
         return there.get(name)
     parts = (name.lower(), survey.name.lower())
     alike = [number for full, number in there.items() if any(part in full.lower() for part in parts)]

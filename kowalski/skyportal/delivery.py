@@ -7,6 +7,7 @@ Every step is either harmless to repeat or guarded by what SkyPortal already has
 done: a poster that is killed resumes where it was, and nothing appears twice.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -84,7 +85,11 @@ Step = Callable[[Dialogue], None]
 class Delivery:
     """Sends what the outbox holds, one alert at a time."""
 
-    def __init__(self, client: SkyPortal, database: MongoDatabase):
+    def __init__(
+        self, client: SkyPortal, database: MongoDatabase, bands: Mapping[str, Mapping[int, str | None]] | None = None
+    ):
+        self._bands = bands or {}
+        self._without_band: Counter[str] = Counter()
         self._client = client
         self._database = database
         self._outbox = Outbox(database)
@@ -98,6 +103,10 @@ class Delivery:
     def ailing(self) -> bool:
         """Whether SkyPortal failed lately and may only be tried with care."""
         return self._client.health.ailing()
+
+    def figures(self) -> dict[str, Any]:
+        """How many alerts' points were not sent for want of a band, by survey and fid."""
+        return {"without_band": dict(self._without_band)}
 
     def refresh(self, may_continue: Callable[[], bool]) -> None:
         """Learn what SkyPortal has got from others."""
@@ -116,11 +125,16 @@ class Delivery:
         if entries[0]["lane"] == FOLLOW_UP:
             return self._follow_ups.send(entries, may_continue)
         survey = get_survey(entries[0]["survey"])
+        survey = survey.with_bands(self._bands.get(survey.name, {}))
         alert = Alerts(self._database, survey).one(entries[0]["candid"])
         if alert is None:
             gone = PacketError("missing", "the alert is not stored any more")
             self._outbox.fail(_ids(entries), refusal("read", gone))
             return True
+        if alert["candidate"].get("withdrawn_jd") is not None:
+            entries = self._withdrawn(entries)
+            if not entries:
+                return True
         dialogue = Dialogue(entries, survey, alert, resumed=any(one["done"] or one["attempts"] for one in entries))
         self._look_up(dialogue)
         light_curve: list[Step] = [self._photometry, *(partial(self._thumbnail, role=role) for role in THUMBNAILS)]
@@ -131,6 +145,23 @@ class Delivery:
             step(dialogue)
         self._close(dialogue)
         return True
+
+    def _withdrawn(self, entries: list[Entry]) -> list[Entry]:
+        """Tell those who got a candidate that its survey has withdrawn it, and send it to nobody else; what is left to be sent."""
+        withdrawn = SkyPortalError("the survey has withdrawn the alert")
+        self._outbox.expire(_ids(_of_kind(entries, "candidate")), refusal("candidate", withdrawn))
+        telling = _of_kind(entries, "withdrawal")
+        posted = self._outbox.with_step((entry["of"] for entry in telling), "candidate")
+        if groups := sorted({entry["group_id"] for entry in telling if entry["of"] in posted}):
+            message = messages.comment_message(messages.withdrawal_text(telling[0]), groups)
+            try:
+                self._client.post_comment(telling[0]["objectId"], message)
+            except SkyPortalError as error:
+                _raise_if_retriable(error)
+                for key in _ids(telling):
+                    self._outbox.fail([key], refusal("comment", error))
+        self._outbox.deliver(_ids(telling))
+        return _of_kind(entries, "photometry")
 
     def _look_up(self, dialogue: Dialogue) -> None:
         """Decide once whether the object is new to SkyPortal: later our own messages would give the wrong answer."""
@@ -222,6 +253,7 @@ class Delivery:
             return
         survey = dialogue.survey
         instrument, streams = self._client.instrument_id(survey), self._client.stream_ids(survey)
+        self._look_at_band(dialogue.alert["candidate"], survey)
         light_curve = self._light_curve(dialogue)
         whole = True
         for body, overwrite in messages.photometry_messages(
@@ -236,6 +268,16 @@ class Delivery:
         if whole:
             self._done(entries, "photometry")
 
+    def _look_at_band(self, candidate: Mapping[str, Any], survey: Survey) -> None:
+        """Count an alert whose band neither its survey nor the settings name: its point can't be sent."""
+        fid = survey.fid_of(candidate)
+        if fid in survey.bands:
+            return
+        name = f"{survey.name} {survey.band_field} {fid}"
+        if name not in self._without_band:
+            log.warning("%s has no band: its points are not sent; skyportal.bands.%s can name it", name, survey.name)
+        self._without_band[name] += 1
+
     def _light_curve(self, dialogue: Dialogue) -> messages.Columns:
         survey, alert = dialogue.survey, dialogue.alert
         aux = Objects(self._database, survey).read([dialogue.object_id]).get(dialogue.object_id, {})
@@ -246,7 +288,7 @@ class Delivery:
 
     def _thumbnail(self, dialogue: Dialogue, role: str) -> None:
         entries, step = dialogue.candidates(), f"thumbnail:{THUMBNAILS[role]}"
-        if not dialogue.is_new or not _without(entries, step):
+        if not dialogue.is_new or not _without(entries, step) or dialogue.survey.lacks(dialogue.alert, role):
             return
         try:
             if not (dialogue.resumed and THUMBNAILS[role] in self._client.thumbnails(dialogue.object_id)):
@@ -334,6 +376,10 @@ def refusal(step: str, error: KowalskiError) -> dict[str, Any]:
 def _raise_if_retriable(error: KowalskiError) -> None:
     if error.retriable:
         raise error
+
+
+def _of_kind(entries: list[Entry], kind: str) -> list[Entry]:
+    return [entry for entry in entries if entry["kind"] == kind]
 
 
 def _without(entries: list[Entry], step: str) -> list[Entry]:

@@ -15,12 +15,13 @@ from kowalski.skyportal import contract
 from kowalski.skyportal.contract import Body, Refused, Row, json_object, require
 
 ZTF_STREAMS = ("ZTF Public", "ZTF Public+Partnership", "ZTF Public+Partnership+Caltech")
-STREAMS = {name: number for number, name in enumerate((*ZTF_STREAMS, "PGIR", "WINTER", "TURBO"), 1)}
+STREAMS = {name: number for number, name in enumerate((*ZTF_STREAMS, "PGIR", "WINTER", "TURBO", "LSST"), 1)}
 INSTRUMENTS = {
     "ZTF": {"ztfg", "ztfr", "ztfi"},
     "PGIR": {"cspjs"},
     "WINTER": {"ps1::y", "2massj", "2massh"},
     "TURBO": {"bessellb", "bessellv", "bessellr", "besselli"},
+    "LSST": {"lsstu", "lsstg", "lsstr", "lssti", "lsstz", "lssty"},
 }
 INSTRUMENT_IDS = {name: number for number, name in enumerate(INSTRUMENTS, 1)}
 TRUE = ("true", "True", "t", "1")

@@ -1,14 +1,15 @@
 """What SkyPortal is told about an alert: pure functions from stored documents to the bodies of its requests."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kowalski.alerts.lightcurve import as_of
-from kowalski.alerts.survey import Survey
+from kowalski.alerts.survey import History, Survey
 from kowalski.errors import PacketError, SkyPortalError
 from kowalski.skyportal.photometry import Columns, make_photometry, photometry_requests
 from kowalski.skyportal.thumbnails import THUMBNAILS, make_thumbnail
@@ -115,6 +116,12 @@ def comment_message(text: str, group_ids: Sequence[int]) -> Message:
     return {"text": text, "group_ids": list(group_ids)}
 
 
+def withdrawal_text(entry: Document) -> str:
+    """What people are told of an alert that its survey has withdrawn."""
+    moment = datetime(2000, 1, 1, 12, tzinfo=UTC) + timedelta(days=entry["withdrawn_jd"] - 2451545.0)
+    return f"{entry['survey']} withdrew alert {entry['candid']} on {moment:%Y-%m-%d %H:%M} UTC"
+
+
 def follow_up_message(request: Document, now: datetime) -> Message:
     """A request to a telescope as it is sent now; its dates count from now, unless it is urgent and has none."""
     data: Message = json_ready(request["data"])
@@ -127,27 +134,39 @@ def follow_up_message(request: Document, now: datetime) -> Message:
 
 def full_light_curve(alert: Document, aux: Document, alerts: Sequence[Document], survey: Survey) -> Columns:
     """All that is stored of an object's light curve: its history and those of its alerts that are not yet in it."""
-    history = list(aux.get("prv_candidates") or ())
+    history, forced = _histories(lambda each: aux.get(each.field) or (), survey)
     there = {point["candid"] for point in history if point.get("candid") is not None} | {alert["candid"]}
     others = [other["candidate"] for other in alerts if other["candid"] not in there]
-    return make_photometry(alert["candidate"], history + others, _forced_to_send(aux, aux.get("fp_hists")), survey)
+    return make_photometry(alert["candidate"], history + others, _forced_to_send(aux, forced), survey)
 
 
 def packet_light_curve(alert: Document, aux: Document, survey: Survey) -> Columns:
     """The part of an object's light curve that an alert's packet brought: the alert and the month before it."""
     jd = alert["candidate"]["jd"]
-    points: dict[str, list[Message]] = {"prv_candidates": [], "fp_hists": []}
+    month = partial(_of_last_month, aux, jd)
+    history, forced = _histories(month, survey)
+    return make_photometry(alert["candidate"], history, _forced_to_send(aux, forced), survey)
+
+
+def _of_last_month(aux: Document, jd: float, history: History) -> list[Message]:
+    return [one for one in as_of(aux, history, jd) if 0 <= jd - one["jd"] <= PACKET_DAYS]
+
+
+def _histories(
+    points_of: Callable[[History], Iterable[Message]], survey: Survey
+) -> tuple[list[Message], list[Message]]:
+    """The ordinary points of all histories, and the forced ones."""
+    ordinary: list[Message] = []
+    forced: list[Message] = []
     for history in survey.histories:
-        points[history.field] = [one for one in as_of(aux, history, jd) if 0 <= jd - one["jd"] <= PACKET_DAYS]
-    return make_photometry(
-        alert["candidate"], points["prv_candidates"], _forced_to_send(aux, points["fp_hists"]), survey
-    )
+        (forced if history.forced else ordinary).extend(points_of(history))
+    return ordinary, forced
 
 
-def _forced_to_send(aux: Document, points: Sequence[Message] | None) -> list[Message]:
+def _forced_to_send(aux: Document, points: Sequence[Message]) -> list[Message]:
     """The forced points, where they cover the object from its beginning; of others SkyPortal would show a fragment."""
     complete = (aux.get("first_alert") or {}).get("forced_complete", True)
-    return list(points or ()) if complete else []
+    return list(points) if complete else []
 
 
 def photometry_messages(
@@ -157,7 +176,7 @@ def photometry_messages(
     for stream, forced, rows in photometry_requests(light_curve, survey):
         body = {"obj_id": object_id, "instrument_id": instrument_id, "stream_ids": [stream_ids[stream]], "magsys": "ab"}
         body |= {name: _nullable(rows[name]) for name in ("mjd", "flux", "fluxerr", "zp", "filter", "ra", "dec")}
-        if survey.program_field is not None:
+        if None not in survey.streams:
             body["origin"] = rows["origin"].tolist()
         yield PhotometryMessage(body, overwrite=forced)
 

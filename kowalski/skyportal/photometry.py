@@ -1,7 +1,7 @@
 """Light curves in flux space, as SkyPortal's photometry takes them.
 
 Detections and upper limits of the packets are in microjansky (AB zero point 23.9), forced photometry in the counts of
-its difference image, with that image's own zero point.
+its difference image, with that image's own zero point; where a survey's points hold fluxes, both are those.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kowalski.alerts.survey import Survey
+from kowalski.alerts.survey import Flux, Survey
 
 MJD_OFFSET = 2400000.5
 MICROJANSKY_ZERO_POINT = 23.9
@@ -37,11 +37,37 @@ def make_photometry(
     fluxerr is 1 sigma); ``filter``, SkyPortal's name of the band; ``ra``, ``dec`` (deg, NaN: unknown); ``origin``, None
     or ``alert_fp`` for forced points; ``programid``.
 
-    Left out: points in bands that SkyPortal doesn't have, with diffmaglim <= 0, or neither detection nor limit.
+    Left out: points in bands that SkyPortal doesn't have, with diffmaglim <= 0, or neither detection nor limit, and those that their
+    survey has withdrawn.
     Magnitudes become fluxes in float32, as Kowalski always did: SkyPortal recognises the points it has by equal flux.
     """
-    parts = [_ordinary([candidate, *prv_candidates], survey), _forced(fp_hists, survey)]
+    ordinary, forced = (
+        _valid([candidate, *prv_candidates]),
+        [each for each in _valid(fp_hists) if survey.forced_ok(each)],
+    )
+    if survey.flux is not None:
+        parts = [_fluxes(ordinary, survey, survey.flux, None), _fluxes(forced, survey, survey.flux, FORCED_ORIGIN)]
+    else:
+        parts = [_ordinary(ordinary, survey), _forced(forced, survey)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _valid(points: Sequence[Point]) -> list[Point]:
+    return [point for point in points if point.get("withdrawn_jd") is None]
+
+
+def _fluxes(points: Sequence[Point], survey: Survey, fields: Flux, origin: str | None) -> Columns:
+    """Points as they are, but for forced ones below `FORCED_SNR`, which are upper limits."""
+    flux, error = _numbers(points, fields.flux), _numbers(points, fields.error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        significant = (np.abs(flux / error) > FORCED_SNR) | (origin is None)
+    columns = _common(points, survey) | {
+        "flux": np.where(significant, flux, np.nan),
+        "fluxerr": error,
+        "zp": np.full(len(points), fields.zero_point),
+        "origin": np.full(len(points), origin, object),
+    }
+    return _tidy(columns, np.isfinite(flux) & np.isfinite(error), ("mjd", "filter", "flux"), {})
 
 
 def _ordinary(points: Sequence[Point], survey: Survey) -> Columns:
@@ -64,7 +90,6 @@ def _ordinary(points: Sequence[Point], survey: Survey) -> Columns:
 
 
 def _forced(points: Sequence[Point], survey: Survey) -> Columns:
-    points = [point for point in points if survey.forced_ok(point)]
     limit, zero_point = _numbers(points, "diffmaglim"), _numbers(points, "magzpsci")
     flux, error = _numbers(points, "forcediffimflux"), _numbers(points, "forcediffimfluxunc")
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -79,9 +104,7 @@ def _forced(points: Sequence[Point], survey: Survey) -> Columns:
 
 
 def _common(points: Sequence[Point], survey: Survey) -> Columns:
-    field = survey.band_field
-    only_band = next(iter(survey.bands.values())) if len(survey.bands) == 1 else None
-    bands = [survey.bands.get(point[field]) if field in point else only_band for point in points]
+    bands = [survey.bands.get(survey.fid_of(point)) for point in points]
     programs = [point.get(survey.program_field) if survey.program_field else None for point in points]
     return {
         "mjd": _numbers(points, "jd") - MJD_OFFSET,
@@ -138,7 +161,7 @@ def photometry_requests(columns: Columns, survey: Survey) -> Iterator[tuple[str,
     """
     good = acceptable(columns)
     forced = columns["origin"] == FORCED_ORIGIN
-    stream = np.array([_stream(program, survey) for program in columns["programid"]], object)
+    stream = np.array([survey.stream_of(program) for program in columns["programid"]], object)
     for is_forced, key in ((False, ("mjd", "fluxerr", "flux")), (True, ("mjd",))):
         for name in dict.fromkeys(survey.streams.values()):
             chosen = np.flatnonzero(good & (forced == is_forced) & (stream == name))
@@ -146,9 +169,3 @@ def photometry_requests(columns: Columns, survey: Survey) -> Iterator[tuple[str,
             for start in range(0, len(rows), MAX_ROWS):
                 chunk = rows[start : start + MAX_ROWS]
                 yield name, is_forced, {column: values[chunk] for column, values in columns.items()}
-
-
-def _stream(program: Any, survey: Survey) -> str | None:
-    if survey.program_field is None:
-        return next(iter(survey.streams.values()))
-    return survey.streams.get(program)

@@ -11,11 +11,10 @@ THUMBNAILS = {"science": "new", "template": "ref", "difference": "sub"}
 
 
 def make_thumbnail(stamp: bytes, role: str, survey: Survey) -> str:
-    """One cutout as a PNG of 168 x 168 pixels, in base64, difference images stretched linearly, others logarithmically.
+    """One cutout as a PNG of 168 x 168 pixels, in base64, stretched as its survey says.
 
     Raises
     ------
     PacketError : the stamp can't be read
     """
-    image = survey.orient(read_stamp(stamp))
-    return base64.b64encode(picture(image, "linear" if role == "difference" else "log")).decode()
+    return base64.b64encode(picture(survey.orient(read_stamp(stamp)), *survey.looks[role])).decode()

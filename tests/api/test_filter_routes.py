@@ -70,6 +70,16 @@ def test_many_versions_at_once(room: Room) -> None:
     assert room.database["filters"].count_documents({}) == 1
 
 
+def test_the_same_version_many_times_at_once(room: Room) -> None:
+    room.good("POST", "/api/filters", POST)
+    body = POST | {"pipeline": [MATCH], "update_annotations": True}
+    with ThreadPoolExecutor(10) as pool:
+        made = list(pool.map(lambda _: room.good("POST", "/api/filters", body)["data"]["fid"], range(20)))
+    document = room.good("GET", "/api/filters/1")["data"]
+    assert [version["fid"] for version in document["fv"]][1:] == list(set(made)) == [document["active_fid"]]
+    assert document["update_annotations"] is True
+
+
 def test_without_alerts(room: Room) -> None:
     said = room.good("POST", "/api/filters", POST)["message"]
     assert said.startswith("pipeline test for filter id 1: not run, no alerts in ZTF_alerts")
@@ -215,3 +225,27 @@ def test_a_pipeline_that_fails_on_an_old_alert(room: Room, alerts: list[Alert]) 
     said = room.refused("POST", "/api/filters/1/test", {"object_ids": [alerts[0].object_id]})
     assert said.startswith("failure: ")
     assert "divide by zero" in said
+
+
+def test_what_a_filter_may_see_of_other_surveys_is_what_its_owner_may(room: Room, alerts: list[Alert]) -> None:
+    """Rights are asked for when it is posted, and again of who has it explained."""
+    body = POST | {"pipeline": [{"$match": {"surveys.PGIR": {"$exists": False}}}], "surveys": {"PGIR": True}}
+    assert room.refused("POST", "/api/filters", body, "member") == "surveys: you may not see all of this of PGIR"
+    assert "there is no survey HST" in room.refused("POST", "/api/filters", body | {"surveys": {"HST": True}})
+    room.good("POST", "/api/filters", body)
+    assert room.good("GET", "/api/filters/1")["data"]["surveys"] == {"PGIR": True}
+    candid = next(each.candid for each in alerts if each.candidate["programid"] == 1)
+    (told,) = room.good("POST", "/api/filters/1/explain", {"candid": candid}, "member")["data"]
+    assert told["hidden"] == "the filter sees more of other surveys than you may see"
+    (told,) = room.good("POST", "/api/filters/1/explain", {"candid": candid})["data"]
+    assert (told["passed"], "hidden" in told) == (True, False)
+    assert room.refused("PATCH", "/api/filters", {"filter_id": 1, "active": False}, "member").startswith("surveys: ")
+
+
+def test_a_new_version_keeps_what_the_filter_may_see(room: Room, alerts: list[Alert]) -> None:
+    """And so nobody writes one that sees more than he may himself, by leaving the permissions out."""
+    room.good("POST", "/api/filters", POST | {"permissions": [1, 2, 3]})
+    body = {name: value for name, value in POST.items() if name != "permissions"} | {"pipeline": [MATCH]}
+    assert room.refused("POST", "/api/filters", body, "member") == "permissions: you may not see ZTF programids 3"
+    room.good("POST", "/api/filters", body)
+    assert room.good("GET", "/api/filters/1")["data"]["permissions"] == [1, 2, 3]

@@ -41,13 +41,13 @@ def filter_document(filter_id: int, pipeline: list[dict[str, Any]], **changes: A
 
 
 class Chain:
-    """A running system, and what a test wants of it."""
+    """A running system, and what a test wants of one of its surveys."""
 
-    def __init__(self, system: LocalSystem):
+    def __init__(self, system: LocalSystem, survey: str = "ZTF"):
         self.system = system
-        self.survey = get_survey("ZTF")
+        self.survey = get_survey(survey)
         self.database = connect(system.config.database)
-        self.topic = f"ztf_{datetime.now(UTC):%Y%m%d}_programid1"
+        self.topic = self.survey.topic_on(datetime.now(UTC).date())
 
     def put_filters(self, *documents: dict[str, Any]) -> None:
         """These filters are active."""
@@ -67,13 +67,14 @@ class Chain:
         while not done():
             if time.monotonic() > deadline:
                 state = json.dumps(self.system.status(), default=str)
-                logs = {name: self.system.supervisor.last_lines(name) for name in ("alert-broker-ztf", "poster")}
+                names = (f"alert-broker-{self.survey.name.lower()}", "poster")
+                logs = {name: self.system.supervisor.last_lines(name) for name in names}
                 pytest.fail(f"{what}: not within {patience:g} s\n{state}\n{logs}")
             time.sleep(0.1)
 
     def stored(self) -> int:
         """Alerts in the database."""
-        return int(self.database.ZTF_alerts.count_documents({}))
+        return int(self.database[self.survey.alerts].count_documents({}))
 
     def pending(self) -> int:
         """Outbox entries still to be sent."""
@@ -84,7 +85,9 @@ class Chain:
         from confluent_kafka import Consumer, TopicPartition
 
         kafka = self.system.config.kafka
-        consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": f"{kafka.group}_ztf"})
+        consumer = Consumer(
+            {"bootstrap.servers": kafka.bootstrap_servers, "group.id": f"{kafka.group}_{self.survey.name.lower()}"}
+        )
         try:
             wanted = [TopicPartition(self.topic, number) for number in range(partitions)]
             return sum(max(each.offset, 0) for each in consumer.committed(wanted, timeout=10))

@@ -6,13 +6,17 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from kowalski.alerts.decode import Packet
+from kowalski.alerts.document import Refusal
 from kowalski.config import ROOT
+from kowalski.database.quarantine import Quarantine
 from kowalski.local.system import MARK
 from kowalski.simulation.night import simulate
 
@@ -116,3 +120,19 @@ def test_replays(chain: Any, tmp_path: Path) -> None:
     assert "40 stored" in result.stdout, result.stdout + result.stderr
     assert chain.stored() == 100
     assert kowalski("replay", "ZTF", "20240302", "--from", "dir:/no/such", **environment).returncode == 1
+
+
+def test_quarantine_replayed(chain: Any) -> None:
+    """What was refused of a night, once more: it leaves quarantine unless it is refused again."""
+    environment = {"KOWALSKI_CONFIG": str(chain.system.config_file)}
+    night = datetime(2024, 3, 3, tzinfo=UTC)
+    data = [packet.data for packet in simulate(20, seed=33, night="20240303")]
+    packets = [Packet(each, "refused", 0, offset, night) for offset, each in enumerate([*data, data[0][:-9]])]
+    quarantine = Quarantine(chain.database, 1_000_000)
+    quarantine.add("ZTF", [Refusal(packet, "failed", "of something that was mended") for packet in packets])
+    result = kowalski("replay", "ZTF", "20240303", "--from", "quarantine", **environment)
+    assert "21 packets of ZTF 20240303: 20 stored, 0 known already, 1 quarantined" in result.stdout, result.stderr
+    (left,) = chain.database.quarantine.find()
+    assert (left["offset"], left["reason"], left["data"]) == (20, "truncated", data[0][:-9])
+    result = kowalski("replay", "ZTF", "20240304", "--from", "quarantine", **environment)
+    assert (result.returncode, "is in quarantine" in result.stderr) == (1, True)

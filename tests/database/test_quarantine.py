@@ -1,7 +1,8 @@
 """Quarantine: refused packets with their bytes and the reason, each once, whatever their size."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from gridfs import GridFS
@@ -12,6 +13,7 @@ from kowalski.database.client import MongoDatabase
 from kowalski.database.quarantine import Quarantine
 
 LIMIT = 1000
+AT = datetime(2024, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -105,3 +107,38 @@ def test_a_long_explanation_is_cut(quarantine: Quarantine, mongo: MongoDatabase)
     document = mongo["quarantine"].find_one()
     assert document is not None
     assert len(document["detail"]) == 10_000
+
+
+def test_another_attempt(quarantine: Quarantine, mongo: MongoDatabase) -> None:
+    """Packets stay until it has come to its end; those refused again stay on, for the new reason; those of others are not touched."""
+    large = b"large" * LIMIT
+    packets = [
+        replace(packet(data, number), timestamp=AT) for number, data in enumerate([b"one", large, b"two", large])
+    ]
+    later = replace(packet(b"later", 9), timestamp=AT + timedelta(days=1))
+    quarantine.add("ZTF", [Refusal(each, "unknown_schema", "704") for each in [*packets, later]])
+    quarantine.add("PGIR", [Refusal(replace(each, topic="pgir"), "empty", "") for each in packets])
+    attempt = quarantine.take("ZTF", AT, AT + timedelta(days=1))
+    assert list(attempt.packets()) == packets
+    assert mongo["quarantine"].count_documents({}) == 9
+    quarantine.add("ZTF", [Refusal(packets[2], "corrupt", "still"), Refusal(packets[3], "corrupt", "still")])
+    assert attempt.release() == 2
+    left = {each["_id"]: each["reason"] for each in mongo["quarantine"].find({"survey": "ZTF"})}
+    topic = packets[0].topic
+    assert left == {f"{topic}:0:2": "corrupt", f"{topic}:0:3": "corrupt", f"{topic}:0:9": "unknown_schema"}
+    assert quarantine.data(f"{topic}:0:3") == large
+    assert mongo["quarantine"].count_documents({"survey": "PGIR"}) == 4
+    assert len(GridFS(mongo, "quarantine_files").list()) == 3
+    assert mongo["quarantine"].count_documents({"replay": {"$exists": True}}) == 0
+    assert list(quarantine.take("ZTF", AT - timedelta(days=1), AT).packets()) == []
+
+
+def test_an_attempt_that_was_cut_off_loses_nothing(quarantine: Quarantine) -> None:
+    refused = replace(packet(b"one"), timestamp=AT)
+    quarantine.add("ZTF", [Refusal(refused, "unknown_schema", "704")])
+    cut_off = quarantine.take("ZTF", AT, AT + timedelta(days=1))
+    assert list(cut_off.packets()) == [refused]
+    other = quarantine.take("ZTF", AT, AT + timedelta(days=1))
+    assert cut_off.release() == 0
+    assert list(other.packets()) == [refused]
+    assert other.release() == 1

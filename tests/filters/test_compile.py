@@ -53,7 +53,7 @@ def test_the_active_version_is_compiled() -> None:
     compiled = compile_filter(
         document(update_annotations=True, autosave={"active": True}, auto_followup={"active": False})
     )
-    assert (compiled.filter_id, compiled.group_id, compiled.fid, compiled.permissions) == (7, 3, "abc123", (1, 2))
+    assert (compiled.filter_id, compiled.group_id, compiled.fid, compiled.sight.permissions) == (7, 3, "abc123", (1, 2))
     assert compiled.pipeline.stages == [MATCH]
     assert compiled.pipeline.by_batch
     assert (compiled.update_annotations, compiled.autosave, compiled.follow_up) == (True, Autosave(), None)
@@ -63,7 +63,7 @@ def test_what_older_documents_lack() -> None:
     bare = document()
     del bare["permissions"]
     compiled = compile_filter(bare)
-    assert (compiled.permissions, compiled.update_annotations, compiled.autosave, compiled.follow_up) == (
+    assert (compiled.sight.permissions, compiled.update_annotations, compiled.autosave, compiled.follow_up) == (
         (),
         False,
         None,

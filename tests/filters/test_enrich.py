@@ -9,7 +9,8 @@ from kowalski.alerts.document import arrival
 from kowalski.alerts.lightcurve import merged
 from kowalski.alerts.survey import get_survey
 from kowalski.filters.compile import CARRIER, EVERYTHING, Reads, fields_read
-from kowalski.filters.enrich import enriched, visible
+from kowalski.filters.enrich import enriched
+from kowalski.filters.sight import Sight
 
 ZTF = get_survey("ZTF")
 ALL = (1, 2, 3)
@@ -26,7 +27,7 @@ def stored(*records: Record) -> tuple[list[Record], Record]:
 def seen(*records: Record, permissions: tuple[int, ...] = ALL, reads: Reads = EVERYTHING) -> Record:
     """The first of an object's alerts as a filter sees it."""
     documents, aux = stored(*records)
-    return enriched(documents[0], aux, ZTF, permissions, reads)
+    return enriched(documents[0], aux, Sight(ZTF, permissions), reads)
 
 
 def jds(document: Record, history: str) -> list[float]:
@@ -45,7 +46,7 @@ def test_an_alert_has_its_matches_and_history_and_no_cutouts() -> None:
 def test_the_stored_document_stays_as_it_was() -> None:
     documents, aux = stored(ztf_record())
     before = dict(documents[0])
-    enriched(documents[0], aux, ZTF, ALL, Reads(frozenset(), False))
+    enriched(documents[0], aux, Sight(ZTF, ALL), Reads(frozenset(), False))
     assert documents[0] == before
 
 
@@ -55,7 +56,7 @@ def test_the_stored_document_stays_as_it_was() -> None:
 )
 def test_who_may_see_an_alert(programid: int, permissions: tuple[int, ...], may: bool) -> None:
     (alert,) = ztf_alerts([ztf_record(programid=programid)])
-    assert visible(alert.document, ZTF, permissions) is may
+    assert Sight(ZTF, permissions).sees(alert.candidate) is may
 
 
 def test_points_of_other_programmes_are_not_shown() -> None:
@@ -114,7 +115,7 @@ def test_only_what_was_known_at_the_alerts_time_is_shown() -> None:
 
 def test_an_object_that_is_not_there_yet() -> None:
     (alert,) = ztf_alerts([ztf_record()])
-    document = enriched(alert.document, {}, ZTF, ALL, EVERYTHING)
+    document = enriched(alert.document, {}, Sight(ZTF, ALL), EVERYTHING)
     assert (document["cross_matches"], document["prv_candidates"], document["fp_hists"]) == ({}, [], [])
 
 

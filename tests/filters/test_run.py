@@ -195,7 +195,7 @@ def test_a_pass_names_the_version_and_the_wishes(filters: Filters, put: Put) -> 
     put(9, [{"$match": {}}], fid="v00001", group_id=4, permissions=[1], **wishes)
     (each,) = runner(filters).run(*batch_of(ztf_alerts([ztf_record(7)]))).passes
     assert (each.candid, each.filter.filter_id, each.filter.group_id, each.filter.fid) == (7, 9, 4, "v00001")
-    assert (each.filter.permissions, each.filter.update_annotations) == ((1,), True)
+    assert (each.filter.sight.permissions, each.filter.update_annotations) == ((1,), True)
     assert each.autosave == {"comment": "x", "ignore_group_ids": [], "saver_id": None}
     assert each.follow_up is None, "it has no pipeline, and that alone does not keep the alert from passing"
 

@@ -191,5 +191,11 @@ class Receiver:
     def settings(self, **changes: Any) -> SkyPortalSettings:
         """How to reach it."""
         usual = {"protocol": "http", "host": "127.0.0.1", "port": self.port, "token": "local", "timeout": 5.0}
-        limits = {"photometry_timeout": 15.0, "followup_timeout": 30.0, "requests_per_second": 5.0, "burst": 10}
+        limits = {
+            "photometry_timeout": 15.0,
+            "followup_timeout": 30.0,
+            "requests_per_second": 5.0,
+            "burst": 10,
+            "bands": {},
+        }
         return SkyPortalSettings(**{**usual, **limits, **changes})

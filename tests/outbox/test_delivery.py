@@ -1,6 +1,7 @@
 """One alert's dialogue with SkyPortal: its order, what it says, how it resumes, and what it does with refusals."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from outbox_harness import FILTERS, GROUP, Night, Receiver, send
 
+from kowalski.alert_broker_ztf import SURVEY
 from kowalski.database.outbox import Outbox
 from kowalski.database.skyportal_objects import SkyPortalObjects
 from kowalski.errors import SkyPortalError
@@ -218,3 +220,15 @@ def test_an_alert_that_is_gone_is_said_to_be(delivery: Delivery, night: Night) -
     night.database["ZTF_alerts"].delete_many({})
     send(delivery, night, night.candidates(alert))
     assert set(night.states().values()) == {"failed"}
+
+
+def test_a_cutout_that_a_survey_may_lack_is_no_thumbnail(
+    delivery: Delivery, night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = replace(SURVEY, cutouts_may_lack=True)
+    monkeypatch.setattr("kowalski.skyportal.delivery.get_survey", lambda name: lacking)
+    alert = night.longest[0]
+    night.database["ZTF_alerts"].update_one({"candid": alert.candid}, {"$set": {"cutoutTemplate": None}})
+    send(delivery, night, night.candidates(alert, [1]))
+    assert receiver.received(f"/{alert.object_id}")["thumbnails"] == ["new", "sub"]
+    assert night.states_of(alert) == {"delivered"}

@@ -80,7 +80,7 @@ def test_results_reach_kafka_once_each(night: Night, kafka: str) -> None:
         "survey": "ZTF", "candid": alert.candid, "objectId": alert.object_id, "jd": alert.jd, "ra": alert.ra, "dec": alert.dec,
         "programid": alert.candidate["programid"], "fid": alert.candidate["fid"], "classifications": {"braai": 0.5},
         "magpsf": alert.candidate["magpsf"], "sigmapsf": alert.candidate["sigmapsf"],
-        "isdiffpos": alert.candidate["isdiffpos"] in ("t", "1"),
+        "isdiffpos": alert.candidate["isdiffpos"] in ("t", "1"), "withdrawn_jd": None,
     }  # fmt: skip
     assert (passed["filter_id"], passed["group_id"], passed["fid"]) == (second, 7, "abcdef")
     assert json.loads(passed["annotations"]) == {"n": second, "x": None}

@@ -23,7 +23,7 @@ from kowalski.skyportal.client import SkyPortal
 from kowalski.skyportal.health import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, Health
 from kowalski.skyportal.throttle import Throttle
 
-CONSTANT = replace(SURVEY, name="WNTR", program_field=None, instrument="WINTER", streams={0: "WINTER"})
+CONSTANT = replace(SURVEY, name="WNTR", program_field=None, instrument="WINTER", streams={None: "WINTER"})
 
 
 class Scripted(NamedTuple):
@@ -89,7 +89,7 @@ def server() -> Iterator[Server]:
 
 def connect(port: int, **changes: Any) -> SkyPortal:
     usual = {"protocol": "http", "host": "127.0.0.1", "port": port, "token": "uuid", "timeout": 0.5}
-    limits = {"photometry_timeout": 0.5, "followup_timeout": 0.5, "requests_per_second": 5.0, "burst": 10}
+    limits = {"photometry_timeout": 0.5, "followup_timeout": 0.5, "requests_per_second": 5.0, "burst": 10, "bands": {}}
     return SkyPortal(Settings(**{**usual, **limits, **changes}), "4.0")
 
 

@@ -5,13 +5,11 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from kowalski.alerts.pictures import COLOR_MAPS, INTERVALS, STRETCHES
-from kowalski.alerts.survey import Survey, known_surveys
+from kowalski.alerts.survey import Survey, get_survey, key_of, known_surveys
 from kowalski.api.models.fields import Body
 
 ROLES = ("science", "template", "difference")
 FORMATS = ("fits", "png")
-#: names of surveys in paths besides their keys
-OTHER_NAMES = {"winter": "wntr"}
 
 
 def find_survey(name: str) -> Survey:
@@ -21,11 +19,9 @@ def find_survey(name: str) -> Survey:
     ------
     ValueError : there is none of that name
     """
-    surveys = {survey.name.lower(): survey for survey in known_surveys()}
-    found = surveys.get(OTHER_NAMES.get(name.lower(), name.lower()))
-    if found is None:
-        raise ValueError(f"survey {name} must be one of [{', '.join(surveys)}]")
-    return found
+    if key_of(name) is None:
+        raise ValueError(f"survey {name} must be one of [{', '.join(each.name.lower() for each in known_surveys())}]")
+    return get_survey(name)
 
 
 def _known(name: str) -> str:
@@ -44,7 +40,7 @@ class CutoutPath(Body):
     candid: Candid
     cutout: str = Field(description="science, template or difference", examples=["science"])
     file_format: str = Field(description="fits or png", examples=["png"])
-    interval: str | None = Field(None, description="of a png: min_max or zscale; else percentiles 1 to 100")
+    interval: str | None = Field(None, description="of a png: min_max, zscale or sigma_clipped; else percentiles 1 to 100")
     stretch: str | None = Field(
         None, description="of a png: linear, log, asinh or sqrt; else log, linear for difference"
     )

@@ -21,6 +21,9 @@ class NewVersion(Body):
     group_id: FilterId
     catalog: str = Field(description="the survey's alerts", examples=["ZTF_alerts"])
     permissions: list[int] = Field([], description="programids of the alerts that the filter sees")
+    surveys: dict[str, bool | list[int]] = Field(
+        {}, description="other surveys whose objects at the same place it sees: their programids, or true where they have none"
+    )
     pipeline: Pipeline
     active: bool = True
     autosave: bool | dict[str, Any] = False

@@ -19,6 +19,7 @@ class Point(BaseModel, extra="allow"):
     """One point of a light curve; more fields as the survey's packets have them."""
 
     kind: str = Field(description="detection, limit (an upper limit), or forced (forced photometry)")
+    survey: str
     jd: float
     mjd: float
     band: str | None = Field(description="SkyPortal's name of the band")
@@ -33,8 +34,9 @@ class AstronomicalObject(BaseModel):
     Attributes
     ----------
     alerts : candid and jd of each of its alerts, oldest first
-    light_curve : detections of all alerts and of their histories, each once; upper limits; forced photometry; by jd
-    peak : the brightest positive detection
+    light_curve : detections of all alerts and of their histories, each once; upper limits; forced photometry; by jd; with those
+        of the objects of other surveys that are linked with this one
+    first_detection, last_detection, peak : of this survey; ``peak`` is the brightest positive detection
     """
 
     survey: str
@@ -48,6 +50,7 @@ class AstronomicalObject(BaseModel):
     first_detection: Point | None
     last_detection: Point | None
     peak: Point | None
+    linked: list[dict[str, Any]] = Field(description="objects of other surveys at this place: survey, objectId, distance_arcsec")
     cross_matches: dict[str, Any]
     classifications: dict[str, Any] = Field(description="scores of the latest alert; labels by candid")
 
@@ -58,7 +61,7 @@ class SurveyInfo(BaseModel):
     name: str
     collections: dict[str, str]
     cutouts: list[str]
-    bands: dict[int, str | None]
+    bands: dict[str, str | None] = Field(description="SkyPortal's name of the band by fid; * where there is one band")
     instrument: str
     programids: bool | list[int] = Field(description="what the user sees: programids, or all or nothing")
     alerts: int = Field(description="how many alerts the user sees, about")

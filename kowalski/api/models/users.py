@@ -7,12 +7,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from kowalski.alerts.survey import MODULES
+from kowalski.alerts.survey import key_of
 from kowalski.api.models.fields import Body
 from kowalski.api.models.login import Text
 
-#: names of surveys that stand for the key of collections
-KEYS = {module.upper(): key for key, module in MODULES.items()}
 #: programids and groups are 32-bit integers
 LARGEST = 2**31 - 1
 
@@ -29,7 +27,7 @@ def _permissions(value: Any) -> Any:
         raise ValueError("permissions must be an object of surveys")
     by_key: dict[str, Any] = {}
     for name, permission in value.items():
-        key = KEYS.get(str(name).upper(), str(name).upper())
+        key = key_of(str(name)) or str(name).upper()
         if not re.fullmatch(r"[A-Z0-9]{1,20}", key):
             raise ValueError(f"permissions: {name!r:.50} is not a survey")
         if key in by_key:

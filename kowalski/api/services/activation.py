@@ -2,13 +2,13 @@
 
 import asyncio
 
-from kowalski.alerts.survey import Survey
 from kowalski.api.errors import BadRequest
 from kowalski.api.services.filter_trials import GRACE
 from kowalski.api.services.replays import Replays
 from kowalski.database.filter_store import FilterStore
 from kowalski.database.queries import Document
 from kowalski.errors import KowalskiError
+from kowalski.filters.sight import Sight
 from kowalski.log import get_logger
 from kowalski.settings import Filters
 
@@ -30,35 +30,29 @@ class ActivationGuard:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._looks: set[asyncio.Task[None]] = set()
 
-    async def require(
-        self, survey: Survey, stages: list[Document], permissions: tuple[int, ...], seconds: float
-    ) -> None:
+    async def require(self, sight: Sight, stages: list[Document], seconds: float) -> None:
         """Raise `BadRequest` where too much would pass, as far as can be seen in the time that there is."""
         if self.settings.activation_guard != "refuse":
             return
         try:
             allowed = max(0.1, min(GLANCE, seconds))
-            seen = await asyncio.wait_for(self.replays.share(survey, stages, permissions, allowed), allowed + GRACE)
+            seen = await asyncio.wait_for(self.replays.share(sight, stages, allowed), allowed + GRACE)
         except (KowalskiError, TimeoutError) as error:
             log.warning("a filter could not be looked at: %r", error)
             return
         if seen is not None and seen["share"] > self.settings.activation_share:
             raise BadRequest(f"{self._warning(seen)} (filters.activation_guard)")
 
-    def look(
-        self, filter_id: int, fid: str, survey: Survey, stages: list[Document], permissions: tuple[int, ...]
-    ) -> None:
+    def look(self, filter_id: int, fid: str, sight: Sight, stages: list[Document]) -> None:
         """Begin to look at a version that was activated; what is seen stands in the filter's status."""
-        task = asyncio.create_task(self._look(filter_id, fid, survey, stages, permissions))
+        task = asyncio.create_task(self._look(filter_id, fid, sight, stages))
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
 
-    async def _look(
-        self, filter_id: int, fid: str, survey: Survey, stages: list[Document], permissions: tuple[int, ...]
-    ) -> None:
+    async def _look(self, filter_id: int, fid: str, sight: Sight, stages: list[Document]) -> None:
         try:
             async with self._turns:
-                seen = await self.replays.share(survey, stages, permissions, LOOK)
+                seen = await self.replays.share(sight, stages, LOOK)
                 if seen is None:
                     return
                 warning = self._warning(seen) if seen["share"] > self.settings.activation_share else None

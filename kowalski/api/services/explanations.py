@@ -4,16 +4,15 @@ from typing import Any
 
 import bson
 
-from kowalski.alerts.survey import Survey
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import ToExplain
-from kowalski.api.services.past_alerts import PastAlerts, of_programmes, shared_programmes
+from kowalski.api.services.past_alerts import PastAlerts, hidden_from, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
 from kowalski.errors import FilterError
 from kowalski.filters.compile import EVERYTHING, parse_pipeline
-from kowalski.filters.enrich import visible
 from kowalski.filters.explain import Asking, Question, Row, explain
+from kowalski.filters.sight import Sight
 
 #: of an object's alerts, the newest
 MOST = 20
@@ -27,39 +26,38 @@ class Explanations:
     def __init__(self, past: PastAlerts):
         self.past = past
 
-    async def of(self, stored: Document, version: Document, survey: Survey, asked: ToExplain, user: User) -> list[Row]:
+    async def of(self, stored: Document, version: Document, sight: Sight, asked: ToExplain, user: User) -> list[Row]:
         """One explanation per alert, the newest first.
 
         Raises
         ------
         BadRequest : there is no such alert that the user may see
         """
+        survey = sight.survey
         which = {"candid": asked.candid} if asked.candid is not None else {survey.object_id: asked.object_id}
         seen = user.sees(survey.name)
-        limits = {} if seen is True else of_programmes(survey, seen or ())
+        limits = {} if seen is True else Sight(survey, tuple(seen or ())).condition
         alerts: list[Document] = []
         found = self.past.batches(survey, limits | which, f"{user.name}: explain", TIME_MS, sort=[("candidate.jd", -1)], limit=MOST)  # fmt: skip
         async for batch in found:
             alerts += batch
         if not alerts or (seen is not True and not seen):
             raise BadRequest(f"there is no alert {asked.candid or asked.object_id} in {survey.alerts} that you may see")
-        permissions = tuple(stored.get("permissions") or ())
-        return [await self._one(stored, version, survey, alert, permissions, user) for alert in alerts]
+        return [await self._one(stored, version, sight, alert, user) for alert in alerts]
 
-    async def _one(
-        self, stored: Document, version: Document, survey: Survey, alert: Document, permissions: tuple[int, ...], user: User
-    ) -> Row:  # fmt: skip
+    async def _one(self, stored: Document, version: Document, sight: Sight, alert: Document, user: User) -> Row:
+        survey = sight.survey
         about = {"candid": alert["candid"], "objectId": alert[survey.object_id], "jd": alert["candidate"]["jd"]}
-        if not visible(alert, survey, permissions):
+        if not sight.sees(alert["candidate"]):
             programme = alert["candidate"].get(survey.program_field)
-            reason = f"the filter's permissions {list(permissions)} leave out {survey.program_field} {programme}"
+            reason = f"the filter's permissions {list(sight.permissions)} leave out {survey.program_field} {programme}"
             return about | {"passed": False, "reason": reason, "stages": [], "documents": []}
-        shared = shared_programmes(survey, permissions, user)
-        (raw,) = await self.past.as_seen(survey, [alert], shared, EVERYTHING, TIME_MS)
+        shared = shared_with(user, sight)
+        (raw,) = await self.past.as_seen(shared, [alert], EVERYTHING, TIME_MS)
         document = bson.decode(raw.raw)
         told: Row = about | await self._answered(explain(_stages(version["pipeline"]), document))
-        if hidden := sorted(set(permissions) - set(shared)):
-            told["hidden"] = f"the filter sees the history of programids {hidden}, which you may not see"
+        if hidden := hidden_from(sight, shared):
+            told["hidden"] = hidden
         for name in ("autosave", "auto_followup"):
             further = stored.get(name)
             if told["passed"] and isinstance(further, dict) and further.get("active") and further.get("pipeline"):

@@ -8,11 +8,12 @@ from bson.raw_bson import RawBSONDocument
 from kowalski.alerts.survey import Survey
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Trial
-from kowalski.api.services.past_alerts import PastAlerts, of_programmes, shared_programmes
+from kowalski.api.services.past_alerts import PastAlerts, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
 from kowalski.filters.compile import CARRIER, EVERYTHING, CompiledStages, compile_stages
 from kowalski.filters.portions import Batch, portions
+from kowalski.filters.sight import Sight
 
 #: s that all pipelines of one request, and a look at what the filter would let through, may take together: its answer is due in 3
 ANSWER = 2.4
@@ -29,10 +30,9 @@ class NoAlerts(BadRequest):
 class Rehearsal:
     """A filter's pipelines tried on the newest alert that it may see, all within the time that an answer may take."""
 
-    def __init__(self, past: PastAlerts, survey: Survey, permissions: tuple[int, ...]):
+    def __init__(self, past: PastAlerts, sight: Sight):
         self.past = past
-        self.survey = survey
-        self.permissions = permissions
+        self.sight = sight
         self._deadline = asyncio.get_running_loop().time() + ANSWER
         self._seen: list[RawBSONDocument] = []
 
@@ -50,10 +50,10 @@ class Rehearsal:
         NoAlerts : there is no alert
         """
         if not self._seen:
-            alert = await self.past.newest(self.survey, self.permissions, self._ms_left() // 2)
+            alert = await self.past.newest(self.sight, self._ms_left() // 2)
             if alert is None:
-                raise NoAlerts(f"no alerts in {self.survey.alerts} to test the pipeline on")
-            self._seen = await self.past.as_seen(self.survey, [alert], self.permissions, EVERYTHING, self._ms_left())
+                raise NoAlerts(f"no alerts in {self.sight.survey.alerts} to test the pipeline on")
+            self._seen = await self.past.as_seen(self.sight, [alert], EVERYTHING, self._ms_left())
         tried = self.past.queries.run([*compile_stages(stages).alone, {"$limit": MOST}], self._seen, self._ms_left())
         try:
             await asyncio.wait_for(tried, max(0.0, self.seconds_left) + GRACE)
@@ -72,24 +72,20 @@ class FilterTrials:
     def __init__(self, past: PastAlerts):
         self.past = past
 
-    def rehearsal(self, survey: Survey, permissions: tuple[int, ...]) -> Rehearsal:
+    def rehearsal(self, sight: Sight) -> Rehearsal:
         """What tries the pipelines of one request."""
-        return Rehearsal(self.past, survey, permissions)
+        return Rehearsal(self.past, sight)
 
-    async def over(
-        self, survey: Survey, stages: list[Document], permissions: tuple[int, ...], trial: Trial, user: User
-    ) -> AsyncIterator[Document]:
+    async def over(self, sight: Sight, stages: list[Document], trial: Trial, user: User) -> AsyncIterator[Document]:
         """What a pipeline lets through of the alerts of a trial, whole, one by one, within its time."""
-        permissions = shared_programmes(survey, permissions, user)
-        compiled = compile_stages(stages)
-        condition = of_programmes(survey, permissions) | chosen(
-            survey, trial.object_ids, trial.start_date, trial.end_date
-        )
+        sight, compiled = shared_with(user, sight), compile_stages(stages)
+        survey = sight.survey
+        condition = sight.condition | chosen(survey, trial.object_ids, trial.start_date, trial.end_date)
         deadline = asyncio.get_running_loop().time() + trial.max_time_ms / 1000
         try:
             comment = f"{user.name}: filter test"
             async for batch in self.past.batches(survey, condition, comment, trial.max_time_ms):
-                documents = await self.past.as_seen(survey, batch, permissions, EVERYTHING, _left(deadline))
+                documents = await self.past.as_seen(sight, batch, EVERYTHING, _left(deadline))
                 async for row in self._rows(compiled, documents, deadline):
                     yield row
         except QueryError as error:

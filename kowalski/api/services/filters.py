@@ -7,22 +7,25 @@ from typing import Any
 
 from bson import json_util
 
-from kowalski.alerts.survey import Survey, known_surveys
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Change, NewVersion, Replay, ToExplain, Trial
 from kowalski.api.services.activation import ActivationGuard
 from kowalski.api.services.explanations import Explanations
 from kowalski.api.services.filter_status import status_of
 from kowalski.api.services.filter_trials import FilterTrials, NoAlerts, Rehearsal
-from kowalski.api.services.past_alerts import PastAlerts
+from kowalski.api.services.past_alerts import PastAlerts, shared_with
 from kowalski.api.services.replays import Replays
 from kowalski.api.services.rights import User
 from kowalski.database.filter_store import Document, FilterStore
 from kowalski.errors import FilterError
 from kowalski.filters.actions import AUTOSAVE_KEYS, FOLLOWUP_KEYS
 from kowalski.filters.compile import parse_pipeline
-from kowalski.filters.definition import version_of
+from kowalski.filters.definition import sight_of, version_of
+from kowalski.filters.sight import Sight
 from kowalski.settings import Filters
+
+#: what says what a filter may see
+SEEN = {"catalog", "permissions", "surveys"}
 
 
 class FilterService:
@@ -53,25 +56,24 @@ class FilterService:
 
         A pipeline that is the active version's already makes no new one.
         """
-        survey = _survey_of(wanted.catalog)
+        sight = _sight(wanted.model_dump(include=SEEN))
         if not _is_his(wanted.model_dump(), user):
             raise BadRequest(f"you are not in group {wanted.group_id}")
         number, stored = wanted.filter_id, await self._same(wanted, user)
-        permissions = tuple(wanted.permissions)
-        if stored is not None and "permissions" not in wanted.model_fields_set:
-            permissions = _permissions(stored)
-        _require_rights(permissions, survey, user)
+        if stored is not None:  # it keeps what the new version does not name
+            sight = _sight(stored | wanted.model_dump(include=SEEN & wanted.model_fields_set))
+        _require_rights(sight, user)
         stages = _parsed(wanted.pipeline, "")
-        rehearsal = self.trials.rehearsal(survey, permissions)
+        rehearsal = self.trials.rehearsal(sight)
         said = await _tried(rehearsal, stages, f"pipeline test for filter id {number}")
         fields = await self._extras(wanted, number, rehearsal, "Cannot test {what} pipeline: {why}")
         version: Document = {"fid": _new_fid(), "pipeline": json_util.dumps(stages), "created_at": datetime.now(UTC)}
         if not _has_active(stored, version["pipeline"]):
-            await self.guard.require(survey, stages, permissions, rehearsal.seconds_left)
+            await self.guard.require(sight, stages, rehearsal.seconds_left)
         active = await self._save(wanted, version, fields, user)
         if active is not version:
             return f"{said}\nfilter version {active['fid']} is the same", _shown(active, number)
-        self.guard.look(number, version["fid"], survey, stages, permissions)
+        self.guard.look(number, version["fid"], sight, stages)
         return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number)
 
     async def _same(self, wanted: NewVersion, user: User) -> Document | None:
@@ -112,16 +114,16 @@ class FilterService:
     async def patch(self, change: Change, user: User) -> Document:
         """The filter after a change."""
         stored = await self.get(change.filter_id, user)
-        survey, permissions, number = _survey_of(stored["catalog"]), _permissions(stored), change.filter_id
-        _require_rights(permissions, survey, user)
-        rehearsal = self.trials.rehearsal(survey, permissions)
+        sight, number = _sight(stored), change.filter_id
+        _require_rights(sight, user)
+        rehearsal = self.trials.rehearsal(sight)
         changes = await self._extras(change, number, rehearsal, f"Cannot update filter id {number}: {{what}} {{why}}", stored)  # fmt: skip
         if change.active_fid is not None:
             changes["active_fid"] = change.active_fid
         activated = _activated(stored, changes)
         if activated is not None:
             stages = _parsed(activated["pipeline"], "")
-            await self.guard.require(survey, stages, permissions, rehearsal.seconds_left)
+            await self.guard.require(sight, stages, rehearsal.seconds_left)
         changed = await self.store.change(number, changes)
         if changed is None:
             await self.get(number, user)
@@ -129,7 +131,7 @@ class FilterService:
                 f"ValueError: Cannot set active_fid to {change.active_fid}: filter version fid not in filter.fv"
             )
         if activated is not None:
-            self.guard.look(number, activated["fid"], survey, stages, permissions)
+            self.guard.look(number, activated["fid"], sight, stages)
         return changed
 
     async def remove(self, filter_id: int, user: User) -> None:
@@ -148,13 +150,13 @@ class FilterService:
         if version is None:
             raise BadRequest(f"Filter version {fid} not found")
         stages = _parsed(version["pipeline"], "failure: ")
-        return self.trials.over(_survey_of(stored["catalog"]), stages, _permissions(stored), trial, user)
+        return self.trials.over(_sight(stored), stages, trial, user)
 
     async def explain(self, filter_id: int, asked: ToExplain, user: User) -> list[Document]:
         """Why alerts pass a version of a filter or not."""
         stored = await self.get(filter_id, user)
         version = _version(stored, asked.fid)
-        return await self.explanations.of(stored, version, _survey_of(stored["catalog"]), asked, user)
+        return await self.explanations.of(stored, version, _sight(stored), asked, user)
 
     async def replay(self, filter_id: int, asked: Replay, user: User) -> Document:
         """What a version of a filter, or two, make of past alerts."""
@@ -165,7 +167,7 @@ class FilterService:
             if versions[0]["fid"] == versions[1]["fid"]:
                 raise BadRequest(f"against: {asked.against} is the version itself")
         pipelines = {version["fid"]: _parsed(version["pipeline"], "failure: ") for version in versions}
-        return await self.replays.over(pipelines, _survey_of(stored["catalog"]), _permissions(stored), asked, user)
+        return await self.replays.over(pipelines, _sight(stored), asked, user)
 
     async def status(self, filter_id: int, user: User) -> Document:
         """How a filter does."""
@@ -178,7 +180,7 @@ class FilterService:
         self, wanted: NewVersion | Change, number: int, rehearsal: Rehearsal, text: str, stored: Document | None = None
     ) -> Document:
         """The fields beside the pipeline, as they are stored: checked, their own pipelines tried and as texts."""
-        names = ("active", "update_annotations", "permissions")
+        names = ("active", "update_annotations", "permissions", "surveys")
         fields = {name: value for name in names if (value := getattr(wanted, name, None)) is not None}
         if isinstance(wanted.autosave, dict):
             fields["autosave"] = await _with_pipeline("autosave", wanted.autosave, AUTOSAVE_KEYS, rehearsal, text)
@@ -243,8 +245,11 @@ def _is_on(autosave: Any) -> bool:
     return bool(autosave.get("active")) if isinstance(autosave, dict) else bool(autosave)
 
 
-def _permissions(stored: Document) -> tuple[int, ...]:
-    return tuple(stored.get("permissions") or ())
+def _sight(document: Document) -> Sight:
+    try:
+        return sight_of(document)
+    except FilterError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _activated(stored: Document, changes: Document) -> Document | None:
@@ -254,19 +259,14 @@ def _activated(stored: Document, changes: Document) -> Document | None:
     return None if ran or not runs else next((each for each in stored.get("fv") or () if each["fid"] == fid), None)
 
 
-def _require_rights(permissions: tuple[int, ...], survey: Survey, user: User) -> None:
+def _require_rights(sight: Sight, user: User) -> None:
     """Raise `BadRequest` where a filter would see what its user may not."""
-    seen = user.sees(survey.name)
-    beyond = [] if seen is True else sorted(set(permissions) - (seen or frozenset()))
-    if beyond:
-        raise BadRequest(f"permissions: you may not see {survey.name} programids {', '.join(map(str, beyond))}")
-
-
-def _survey_of(catalog: str) -> Survey:
-    surveys = {survey.alerts: survey for survey in known_surveys()}
-    if catalog not in surveys:
-        raise BadRequest(f"catalog {catalog} not in ({', '.join(surveys)})")
-    return surveys[catalog]
+    shared = shared_with(user, sight)
+    if shared.others != sight.others:
+        names = [other.survey.name for other in sight.others if other not in shared.others]
+        raise BadRequest(f"surveys: you may not see all of this of {', '.join(names)}")
+    if beyond := sorted(set(sight.permissions) - set(shared.permissions)):
+        raise BadRequest(f"permissions: you may not see {sight.survey.name} programids {', '.join(map(str, beyond))}")
 
 
 def _parsed(pipeline: Any, prefix: str) -> list[Document]:

@@ -1,13 +1,15 @@
 """Objects as an astronomer thinks of them, and surveys, as far as a user sees them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from kowalski.alerts.survey import Survey, known_surveys
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.cutouts import find_survey
 from kowalski.api.services.reads import PLAIN, Reads
+from kowalski.database.links import COLLECTION as LINKS
+from kowalski.database.links import Link, end_of, links_of
 
 MJD_ZERO = 2_400_000.5
 #: fields of a candidate that stand in its point of the light curve
@@ -19,28 +21,44 @@ PROVENANCE = ("first_jd", "alert_jd", "alert_candid")
 POSITIVE = ("t", "1", "y", "true", 1, 1.0, True)
 
 Point = dict[str, Any]
+Bands = Mapping[str, Mapping[int, str | None]]
 
 
-async def read_object(name: str, object_id: str, reads: Reads) -> dict[str, Any]:
-    """An object with its merged light curve, latest alert, matches and classifications.
+class Visible(NamedTuple):
+    """What a user sees of an object of a survey: its alerts without cutouts, oldest first, and its own document."""
+
+    survey: Survey
+    alerts: list[dict[str, Any]]
+    aux: dict[str, Any]
+
+    @property
+    def light_curve(self) -> list[Point]:
+        """Its points, by jd."""
+        return merge_light_curve(self.alerts, self.aux, self.survey)
+
+
+async def read_object(name: str, object_id: str, reads: Reads, bands: Bands) -> dict[str, Any]:
+    """An object with its merged light curve, latest alert, matches and classifications; ``bands`` are the settings', by survey.
+
+    The light curve has the points of all surveys' objects that are linked with this one.
 
     Raises
     ------
     BadRequest : there is none that this user sees
     """
     survey = find_survey(name)
-    without = dict.fromkeys(survey.cutouts.values(), 0) | {"_id": 0, "kafka": 0}
-    own = replace(PLAIN, projection=without, sort=[("candidate.jd", 1)])
-    alerts = [row async for row in reads.find(survey.alerts, {survey.object_id: object_id}, own)]
-    aux = await reads.find_one(survey.aux, {"_id": object_id}, PLAIN)
-    if aux is None and not alerts:
+    own = await _visible(survey, object_id, reads, bands)
+    if own is None:
         raise BadRequest(f"{name.lower()} object {object_id} not found")
-    aux, latest = aux or {}, alerts[-1] if alerts else {}
+    alerts, aux = own.alerts, own.aux
+    latest = alerts[-1] if alerts else {}
     labels = reads.find(survey.classifications, {"_id": {"$in": [alert["candid"] for alert in alerts]}}, PLAIN)
-    light_curve = merge_light_curve(alerts, aux, survey)
+    light_curve = own.light_curve
     detections = [point for point in light_curve if point["kind"] == "detection"]
     bright = [point for point in detections if point.get("isdiffpos") in POSITIVE and point.get("magpsf") is not None]
     where = latest.get("candidate") or next(iter(reversed(detections)), {})
+    linked = [each async for each in _linked(survey, object_id, reads, bands)]
+    elsewhere = [point for _, other in linked for point in other.light_curve]
     return {
         "survey": survey.name,
         "objectId": object_id,
@@ -49,16 +67,41 @@ async def read_object(name: str, object_id: str, reads: Reads) -> dict[str, Any]
         "coordinates": latest.get("coordinates"),
         "alerts": [{"candid": alert["candid"], "jd": alert["candidate"]["jd"]} for alert in alerts],
         "latest_alert": latest or None,
-        "light_curve": light_curve,
+        "light_curve": sorted([*light_curve, *elsewhere], key=lambda point: (point["jd"], point["kind"])),
         "first_detection": detections[0] if detections else None,
         "last_detection": detections[-1] if detections else None,
         "peak": min(bright, key=lambda point: point["magpsf"], default=None),
+        "linked": [
+            {"survey": link.other_survey, "objectId": link.other_id, "distance_arcsec": link.distance}
+            for link, _ in linked
+        ],
         "cross_matches": aux.get("cross_matches") or {},
         "classifications": {
             "scores": latest.get("classifications") or {},
             "labels": {str(row.pop("_id")): row async for row in labels},
         },
     }
+
+
+async def _visible(survey: Survey, object_id: str, reads: Reads, bands: Bands) -> Visible | None:
+    """An object as far as its reader sees it; None: there is nothing that he does."""
+    without = dict.fromkeys(survey.cutouts.values(), 0) | {"_id": 0, "kafka": 0}
+    own = replace(PLAIN, projection=without, sort=[("candidate.jd", 1)])
+    alerts = [row async for row in reads.find(survey.alerts, {survey.object_id: object_id}, own)]
+    aux = await reads.find_one(survey.aux, {"_id": object_id}, PLAIN)
+    if aux is None and not alerts:
+        return None
+    return Visible(survey.with_bands(bands.get(survey.name, {})), alerts, aux or {})
+
+
+async def _linked(survey: Survey, object_id: str, reads: Reads, bands: Bands) -> AsyncIterator[tuple[Link, Visible]]:
+    """The other surveys' objects at the same place that the reader sees, the nearest first."""
+    end = end_of(survey.name, object_id)
+    pairs = [each async for each in reads.queries.find(LINKS, {"objects": end}, PLAIN)]
+    for link in sorted(links_of([end], pairs), key=lambda link: link.distance):
+        other = await _visible(find_survey(link.other_survey), link.other_id, reads, bands)
+        if other is not None:
+            yield link, other
 
 
 def merge_light_curve(alerts: Iterable[Mapping[str, Any]], aux: Mapping[str, Any], survey: Survey) -> list[Point]:
@@ -85,18 +128,18 @@ def _of_histories(aux: Mapping[str, Any], survey: Survey) -> Iterator[Point]:
     for history in survey.histories:
         for stored in aux.get(history.field) or ():
             said = {key: value for key, value in stored.items() if key not in (*PROVENANCE, "jd")}
-            kind = "forced" if history.brightest_wins else ("limit" if stored.get("magpsf") is None else "detection")
+            kind = "forced" if history.forced else ("limit" if stored.get("magpsf") is None else "detection")
             yield _point(kind, stored["jd"], said, survey)
 
 
 def _point(kind: str, jd: float, said: Mapping[str, Any], survey: Survey) -> Point:
-    band = survey.bands.get(said.get(survey.band_field, -1))
-    return {"kind": kind, "jd": jd, "mjd": jd - MJD_ZERO, "band": band, **said}
+    band = survey.bands.get(survey.fid_of(said))
+    return {"kind": kind, "jd": jd, "mjd": jd - MJD_ZERO, **said, "survey": survey.name, "band": band}
 
 
-async def read_surveys(reads: Reads) -> list[dict[str, Any]]:
+async def read_surveys(reads: Reads, bands: Bands) -> list[dict[str, Any]]:
     """All surveys with what a user sees of them."""
-    return [await _read_survey(survey, reads) for survey in known_surveys()]
+    return [await _read_survey(each.with_bands(bands.get(each.name, {})), reads) for each in known_surveys()]
 
 
 async def _read_survey(survey: Survey, reads: Reads) -> dict[str, Any]:
@@ -106,7 +149,7 @@ async def _read_survey(survey: Survey, reads: Reads) -> dict[str, Any]:
         "name": survey.name,
         "collections": {"alerts": survey.alerts, "objects": survey.aux, "classifications": survey.classifications},
         "cutouts": list(survey.cutouts),
-        "bands": {str(fid): band for fid, band in survey.bands.items()},
+        "bands": {"*" if fid is None else str(fid): band for fid, band in survey.bands.items()},
         "instrument": survey.instrument,
         "programids": seen if isinstance(seen, bool) else sorted(seen),
         "alerts": await reads.estimated_count(survey.alerts, PLAIN),

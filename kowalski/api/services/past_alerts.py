@@ -1,17 +1,23 @@
 """Stored alerts as filters saw them in their night."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import bson
 from bson.raw_bson import RawBSONDocument
 
-from kowalski.alerts.survey import Survey
+from kowalski.alerts.survey import Survey, get_survey
+from kowalski.api.errors import BadRequest
 from kowalski.api.services.rights import User
+from kowalski.database.links import COLLECTION as LINKS
+from kowalski.database.links import end_of, links_of
 from kowalski.database.queries import Document, Queries, QueryError, Reading
+from kowalski.filters.companions import Companion, companions_of
 from kowalski.filters.compile import Reads
-from kowalski.filters.enrich import enriched
+from kowalski.filters.enrich import ELSEWHERE, enriched
+from kowalski.filters.sight import Sight
 from kowalski.log import get_logger
 
 log = get_logger(__name__)
@@ -26,15 +32,16 @@ class PastAlerts:
     def __init__(self, queries: Queries):
         self.queries = queries
 
-    async def newest(self, survey: Survey, permissions: Iterable[int], time_ms: int) -> Document | None:
+    async def newest(self, sight: Sight, time_ms: int) -> Document | None:
         """The alert that was stored last of those that a filter may see; None where there is none, or none is found in time."""
-        if survey.program_field is not None and not list(permissions):
+        survey = sight.survey
+        if survey.program_field is not None and not sight.permissions:
             return None
         reading = Reading(time_ms, "filter", without_cutouts(survey), sort=[("$natural", -1)])
         try:
-            return await self.queries.find_one(survey.alerts, of_programmes(survey, permissions), reading)
+            return await self.queries.find_one(survey.alerts, sight.condition, reading)
         except QueryError as error:  # alerts of its programmes are so rare that there are many to go through
-            log.warning("no newest alert in %s of programmes %s: %s", survey.alerts, permissions, error)
+            log.warning("no newest alert in %s of programmes %s: %s", survey.alerts, sight.permissions, error)
             return None
 
     async def batches(
@@ -51,38 +58,70 @@ class PastAlerts:
         if batch:
             yield batch
 
-    async def as_seen(
-        self, survey: Survey, alerts: list[Document], permissions: tuple[int, ...], reads: Reads, time_ms: int
-    ) -> list[RawBSONDocument]:
-        """What a filter of some programmes is fed for some alerts."""
-        wanted = {"_id": {"$in": list({alert[survey.object_id] for alert in alerts})}}
-        found = self.queries.find(survey.aux, wanted, Reading(time_ms, "filter"))
-        objects = {each["_id"]: each async for each in found}
+    async def as_seen(self, sight: Sight, alerts: list[Document], reads: Reads, time_ms: int) -> list[RawBSONDocument]:
+        """What a filter is fed for some alerts."""
+        oid = sight.survey.object_id
+        ids = {alert[oid] for alert in alerts}
+        objects = await self._by_id(sight.survey, ids, time_ms)
+        asked = {other.survey.name for other in sight.others} if reads.wants(ELSEWHERE) else set()
+        elsewhere = await self._companions(sight.survey, ids, asked, time_ms) if asked else {}
 
         def encode() -> list[RawBSONDocument]:
-            return [
-                RawBSONDocument(
-                    bson.encode(
-                        enriched(alert, objects.get(alert[survey.object_id], {}), survey, permissions, reads)
-                    )
-                )
-                for alert in alerts
-            ]  # fmt: skip
+            fed = []
+            for alert in alerts:
+                key = alert[oid]
+                fed.append(enriched(alert, objects.get(key, {}), sight, reads, elsewhere.get(key, ())))
+            return [RawBSONDocument(bson.encode(document)) for document in fed]
 
         return await asyncio.to_thread(encode)
 
+    async def _companions(
+        self, survey: Survey, ids: set[str], names: set[str], time_ms: int
+    ) -> dict[str, list[Companion]]:
+        """As `Companions.of`."""
+        ends = [end_of(survey.name, each) for each in ids]
+        pairs = self.queries.find(LINKS, {"objects": {"$in": ends}}, Reading(time_ms, "filter"))
+        links = [link for link in links_of(ends, [each async for each in pairs]) if link.other_survey in names]
+        auxes, candidates = dict[str, Any](), dict[str, Any]()
+        for name in {link.other_survey for link in links}:
+            other, its = get_survey(name), {link.other_id for link in links if link.other_survey == name}
+            auxes[name] = await self._by_id(other, its, time_ms)
+            reading = Reading(time_ms, "filter", {other.object_id: 1, "candidate": 1}, sort=[("candidate.jd", 1)])
+            found = candidates[name] = dict[str, list[Document]]()
+            async for alert in self.queries.find(other.alerts, {other.object_id: {"$in": list(its)}}, reading):
+                found.setdefault(alert[other.object_id], []).append(alert["candidate"])
+        return companions_of(links, auxes, candidates)
 
-def shared_programmes(survey: Survey, permissions: Iterable[int], user: User) -> tuple[int, ...]:
-    """Those of a filter's programmes that a user may see himself."""
-    seen = user.sees(survey.name)
-    return tuple(permissions) if seen is True else tuple(sorted(set(permissions) & (seen or frozenset())))
+    async def _by_id(self, survey: Survey, ids: set[str], time_ms: int) -> dict[str, Document]:
+        """The documents of objects."""
+        found = self.queries.find(survey.aux, {"_id": {"$in": list(ids)}}, Reading(time_ms, "filter"))
+        return {each["_id"]: each async for each in found}
 
 
-def of_programmes(survey: Survey, permissions: Iterable[int]) -> Document:
-    """The condition on alerts that a filter with these permissions sees."""
-    if survey.program_field is None:
-        return {}
-    return {f"candidate.{survey.program_field}": {"$in": list(permissions)}}
+def shared_with(user: User, sight: Sight) -> Sight:
+    """What a filter and a user may both see.
+
+    Raises
+    ------
+    BadRequest : the survey has no programmes, and he may not see it
+    """
+    if sight.survey.program_field is None and user.sees(sight.survey.name) is not True:
+        raise BadRequest(f"you may not see {sight.survey.alerts}")
+    others = [other for other in sight.others if other.survey.program_field or user.sees(other.survey.name) is True]
+    return replace(_narrowed(user, sight), others=tuple(_narrowed(user, other) for other in others))
+
+
+def hidden_from(sight: Sight, shared: Sight) -> str:
+    """What to say to a user who sees less than a filter does; empty where he sees as much."""
+    if hidden := sorted(set(sight.permissions) - set(shared.permissions)):
+        return f"the filter sees programids {hidden}, which you may not see"
+    return "" if shared.others == sight.others else "the filter sees more of other surveys than you may see"
+
+
+def _narrowed(user: User, sight: Sight) -> Sight:
+    seen = user.sees(sight.survey.name)
+    shared = sight.permissions if seen is True else tuple(sorted(set(sight.permissions) & (seen or frozenset())))
+    return replace(sight, permissions=shared)
 
 
 def without_cutouts(survey: Survey) -> dict[str, Any]:

@@ -11,16 +11,16 @@ from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 
-from kowalski.alerts.survey import Survey
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Replay
 from kowalski.api.services.filter_trials import chosen
-from kowalski.api.services.past_alerts import BATCH, PastAlerts, of_programmes, shared_programmes
+from kowalski.api.services.past_alerts import BATCH, PastAlerts, hidden_from, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
 from kowalski.errors import KowalskiError
 from kowalski.filters.compile import CARRIER, CompiledStages, compile_stages
 from kowalski.filters.portions import Batch, chunks, portions
+from kowalski.filters.sight import Sight
 
 #: alerts that are named; of more there are only numbers
 NAMED = 1000
@@ -80,19 +80,17 @@ class Replays:
         self.past = past
         self.max_time_ms = max_time_ms
 
-    async def over(
-        self, versions: dict[str, list[Document]], survey: Survey, permissions: tuple[int, ...], asked: Replay, user: User
-    ) -> Document:  # fmt: skip
+    async def over(self, versions: dict[str, list[Document]], sight: Sight, asked: Replay, user: User) -> Document:
         """Figures of one version, or of two and where they differ; `complete` says whether the time was enough for all alerts."""
-        shared = shared_programmes(survey, permissions, user)
-        condition = of_programmes(survey, shared) | chosen(survey, asked.object_ids, asked.start, asked.end)
+        shared = shared_with(user, sight)
+        condition = shared.condition | chosen(sight.survey, asked.object_ids, asked.start, asked.end)
         scores = {fid: Score(compile_stages(stages)) for fid, stages in versions.items()}
         first, *others = scores.items()
         nights: Counter[str] = Counter()
         costs: list[Document] | None = None
         clock = Clock(asked.max_time_ms / 1000)
         comment = f"{user.name}: filter replay"
-        judged = self._judged(survey, condition, shared, [*scores.values()], clock, comment, [("candidate.jd", 1)])
+        judged = self._judged(shared, condition, [*scores.values()], clock, comment, [("candidate.jd", 1)])
         try:
             async for batch, documents in judged:
                 nights.update(night_of(alert["candidate"]["jd"]) for alert in batch)
@@ -103,59 +101,55 @@ class Replays:
         told = {**_figures(*first, nights), "stages": costs or [], "complete": not clock.ran_out}
         for fid, score in others:
             told["against"] = {**_figures(fid, score, nights), **_difference(first[1], score)}
-        if hidden := sorted(set(permissions) - set(shared)):
-            told["hidden"] = f"the filter sees programids {hidden}, which you may not see"
+        if hidden := hidden_from(sight, shared):
+            told["hidden"] = hidden
         return told
 
-    async def share(
-        self, survey: Survey, stages: list[Document], permissions: tuple[int, ...], seconds: float
-    ) -> Document | None:
+    async def share(self, sight: Sight, stages: list[Document], seconds: float) -> Document | None:
         """What of the last full night passes, as far as the time goes; None where there was none.
 
         ``{night, alerts, passed, share, complete}``
         """
         clock, score, alerts = Clock(seconds), Score(compile_stages(stages)), 0
         try:
-            start = await self._last_full_night(survey, permissions, clock)
+            start = await self._last_full_night(sight, clock)
         except TimeIsUp:
             return None
         if start is None:
             return None
-        condition = of_programmes(survey, permissions) | {"candidate.jd": {"$gte": start, "$lt": start + 1}}
-        async for batch, _ in self._judged(survey, condition, permissions, [score], clock, "filter activated"):
+        condition = sight.condition | {"candidate.jd": {"$gte": start, "$lt": start + 1}}
+        async for batch, _ in self._judged(sight, condition, [score], clock, "filter activated"):
             alerts += len(batch)
         passed = len(score.passed)
         return {"night": night_of(start), "alerts": alerts, "passed": passed, "share": passed / max(alerts, 1), "complete": not clock.ran_out}  # fmt: skip
 
-    async def _last_full_night(self, survey: Survey, permissions: tuple[int, ...], clock: Clock) -> float | None:
+    async def _last_full_night(self, sight: Sight, clock: Clock) -> float | None:
         """JD at which the last UTC day begins of whose night no more alerts are to come: today, once there were none for a while."""
         now = datetime.now(UTC).timestamp() / 86400 + JD_OF_EPOCH
-        newest = await self._newest(survey, permissions, now, clock)
+        newest = await self._newest(sight, now, clock)
         if newest is not None and now - newest < QUIET:
-            newest = await self._newest(survey, permissions, _day_of(newest), clock)
+            newest = await self._newest(sight, _day_of(newest), clock)
         return None if newest is None else _day_of(newest)
 
-    async def _newest(
-        self, survey: Survey, permissions: tuple[int, ...], before: float, clock: Clock
-    ) -> float | None:  # fmt: skip
+    async def _newest(self, sight: Sight, before: float, clock: Clock) -> float | None:
         """JD of the last alert before a moment."""
-        condition = of_programmes(survey, permissions) | {"candidate.jd": {"$lt": before}}
-        found = self.past.batches(survey, condition, "filter activated", clock.left_ms(), sort=[("candidate.jd", -1)], limit=1)  # fmt: skip
+        condition = sight.condition | {"candidate.jd": {"$lt": before}}
+        found = self.past.batches(sight.survey, condition, "filter activated", clock.left_ms(), sort=[("candidate.jd", -1)], limit=1)  # fmt: skip
         async for (newest,) in found:
             return float(newest["candidate"]["jd"])
         return None
 
     async def _judged(
-        self, survey: Survey, condition: Document, permissions: tuple[int, ...], scores: list[Score], clock: Clock, comment: str,
+        self, sight: Sight, condition: Document, scores: list[Score], clock: Clock, comment: str,
         sort: list[tuple[str, Any]] | None = None,
     ) -> AsyncIterator[tuple[list[Document], list[RawBSONDocument]]]:  # fmt: skip
         """Alerts on which all versions were run, some at a time, and what these were fed; until the time is up."""
         number = BATCH if all(score.compiled.by_batch for score in scores) else FEW
         try:
-            async for batch in self.past.batches(survey, condition, comment, clock.left_ms(), sort=sort):
+            async for batch in self.past.batches(sight.survey, condition, comment, clock.left_ms(), sort=sort):
                 for begin in range(0, len(batch), number):
                     part = batch[begin : begin + number]
-                    yield part, await self._score(survey, part, permissions, scores, clock)
+                    yield part, await self._score(sight, part, scores, clock)
         except TimeIsUp:
             return
         except QueryError:
@@ -164,11 +158,11 @@ class Replays:
             clock.ran_out = True
 
     async def _score(
-        self, survey: Survey, batch: list[Document], permissions: tuple[int, ...], scores: list[Score], clock: Clock
-    ) -> list[RawBSONDocument]:  # fmt: skip
+        self, sight: Sight, batch: list[Document], scores: list[Score], clock: Clock
+    ) -> list[RawBSONDocument]:
         """Run all versions on a batch; returns what they were fed. Where the time is not enough nothing of it counts."""
         reads = reduce(or_, (score.compiled.reads for score in scores))
-        documents = await self.past.as_seen(survey, batch, permissions, reads, clock.left_ms())
+        documents = await self.past.as_seen(sight, batch, reads, clock.left_ms())
         about = {alert["candid"]: alert for alert in batch}
         outcomes = []
         for score in scores:
@@ -179,7 +173,7 @@ class Replays:
             score.failed += failed
             score.seconds += seconds
             for alert in (about[candid] for candid, number in rows.items() if number == 1):
-                score.passed[alert["candid"]] = {"candid": alert["candid"], "objectId": alert[survey.object_id], "jd": alert["candidate"]["jd"]}  # fmt: skip
+                score.passed[alert["candid"]] = {"candid": alert["candid"], "objectId": alert[sight.survey.object_id], "jd": alert["candidate"]["jd"]}  # fmt: skip
         return documents
 
     async def _rows(

@@ -23,6 +23,7 @@ CLOSED = frozenset(
         "outbox",
         "processes",
         "leases",
+        "object_links",
         "skyportal_objects",
     }
 )
@@ -105,8 +106,9 @@ class User:
         )
 
     def sees(self, survey: str) -> Programmes:
-        """What of a survey is visible to this user."""
-        return True if self.is_admin else self.permissions.get(survey, False)
+        """What of a survey is visible to this user: all of it or nothing, where the survey has no programmes."""
+        seen = True if self.is_admin else self.permissions.get(survey, False)
+        return seen if seen is True or _has_programmes(survey) else False
 
     def may_read(self, collection: str) -> bool:
         """Whether a collection is open to this user at all; what he sees of it is its `window`."""
@@ -187,6 +189,13 @@ def _of_visible_alerts(collection: str, condition: dict[str, Any]) -> tuple[Stag
         "as": seen,
     }
     return ({"$lookup": lookup}, {"$match": {f"{seen}.0": {"$exists": True}}}, {"$unset": seen})
+
+
+def _has_programmes(survey: str) -> bool:
+    try:
+        return get_survey(survey).program_field is not None
+    except ConfigError:
+        return True
 
 
 def _program_field(survey: str) -> str:
