@@ -49,7 +49,7 @@ PATIENCE = 600.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--survey", default="ZTF", help="whose alerts (default ZTF)")
-    parser.add_argument("--n", type=int, default=5000, help="alerts to stream (default 5000)")
+    parser.add_argument("--n", type=int, default=5000, help=f"alerts to stream (default 5000, at least {10 * BATCH})")
     parser.add_argument("--filters", type=int, default=25, help="active filters (default 25)")
     parser.add_argument(
         "--alerts", type=Path, metavar="DIR", help="re-stamp the packets of a folder instead of simulating"

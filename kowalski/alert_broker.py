@@ -69,9 +69,13 @@ class AlertConsumer:
         self.stopping = False
         self.subscribed: str | None = None
         self.paused = False
-        self.consumer = Consumer(consumer_settings(survey, config, test, group))
+        try:
+            self.consumer = Consumer(consumer_settings(survey, config, test, group))
+        except KafkaException as error:
+            raise ConfigError(f"kafka.{survey.name}: {error.args[0].str()}") from None
         self.dispatcher = Dispatcher(survey.name, config, posting, resume)
         self._due: dict[str, float] = {}
+        self._committed: dict[tuple[str, int], int] = {}
 
     def prepare(self) -> None:
         """The survey's collections have their indexes, once MongoDB can be reached."""
@@ -272,8 +276,19 @@ class AlertConsumer:
         for each in self.consumer.position(self.consumer.assignment()):
             low, high = self.consumer.get_watermark_offsets(each, cached=True) or (0, 0)
             if high > 0:
-                lag += high - max(each.offset, low, 0)
+                lag += high - max(each.offset if each.offset >= 0 else self._stored_offset(each), low)
         return lag + self.offsets.under_way
+
+    def _stored_offset(self, partition: TopicPartition) -> int:
+        """Where reading a partition begins of which nothing was read since it was assigned; asked of Kafka once."""
+        key = (partition.topic, partition.partition)
+        if key not in self._committed:
+            try:
+                (found,) = self.consumer.committed([TopicPartition(*key)], timeout=5)
+            except KafkaException:
+                return 0
+            self._committed[key] = max(found.offset, 0)
+        return self._committed[key]
 
     def _leave(self) -> None:
         try:

@@ -6,7 +6,7 @@ merged over it, environment variables last. The types stand in `kowalski.setting
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from kowalski.alerts.survey import known_surveys
 from kowalski.errors import ConfigError
 from kowalski.log import get_logger
 from kowalski.settings import Config
@@ -77,9 +78,37 @@ def load_config() -> Config:
 def build(tree: dict[str, Any]) -> Config:
     """The typed settings of a merged tree (without the top-level ``kowalski``)."""
     try:
-        return Config.from_tree(tree)
+        config = Config.from_tree(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(item) for item in error.errors())) from None
+    _require_surveys(config)
+    return config
+
+
+def _require_surveys(config: Config) -> None:
+    """Raise `ConfigError` where a section has settings of a survey that there is not."""
+    known = [survey.name for survey in known_surveys()]
+    sections: dict[str, Mapping[str, Any]] = {
+        "kafka": config.kafka.surveys,
+        "kafka.topics": config.kafka.topics,
+        "kafka.processes_per_topic": config.kafka.processes_per_topic,
+        "database.xmatch": config.database.xmatch,
+        "ml": config.ml.surveys,
+        "schemas": config.schemas,
+        "skyportal.bands": config.skyportal.bands,
+        "server.public_data": config.server.public_data,
+    }
+    for section, names in sections.items():
+        _require_among(section, names, known)
+    lower = [name.lower() for name in known]
+    _require_among("enabled", config.enabled, lower)
+    _require_among("dask_<survey>", config.dask, lower)
+
+
+def _require_among(section: str, names: Iterable[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{section}: there is no survey {name}; there are: {', '.join(known)}")
 
 
 def settings_tree(files: list[Path], environment: Mapping[str, str] | None = None) -> dict[str, Any]:

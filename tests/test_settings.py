@@ -1,10 +1,13 @@
 """Settings: typed, closed, and each one written down."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, get_args, get_origin
 
 import pytest
 
+from kowalski.alert_broker_ztf import SURVEY as ZTF
+from kowalski.alerts.survey import known_surveys
 from kowalski.config import (
     ROOT,
     build,
@@ -126,7 +129,8 @@ def test_settings_cannot_be_changed_later() -> None:
         config.server.port = 1  # type: ignore[misc]
 
 
-def test_a_new_survey_needs_only_its_sections() -> None:
+def test_a_new_survey_needs_only_its_module_and_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kowalski.config.known_surveys", lambda: [*known_surveys(), replace(ZTF, name="DECAM")])
     changes = {
         "dask_decam": tree()["dask"] | {"scheduler_port": 9999},
         "ml": {"DECAM": {"models": {"net": {"version": "1"}}}},
@@ -140,6 +144,20 @@ def test_a_new_survey_needs_only_its_sections() -> None:
     assert config.kafka.surveys["DECAM"] == {"bootstrap.servers": "there:9092", "sasl.mechanism": "GSSAPI"}
     assert config.database.xmatch["DECAM"]["milliquas"].use_distance is False
     assert set(config.ml.surveys) == {"ZTF", "DECAM"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "section"),
+    [
+        ({"enabled": {"zft": True}}, "enabled: there is no survey zft; there are: lsst, pgir, turbo, wntr, ztf"),
+        ({"kafka": {"ZTFF": {"group.id": "x"}}}, "kafka: there is no survey ZTFF"),
+        ({"ml": {"ZTFF": {"models": {}}}}, "ml: there is no survey ZTFF"),
+        ({"skyportal": {"bands": {"FOO": {1: "sdssg"}}}}, "skyportal.bands: there is no survey FOO"),
+        ({"database": {"xmatch": {"FOO": {}}}}, "database.xmatch: there is no survey FOO"),
+    ],
+)
+def test_settings_of_no_survey_are_named(changes: dict[str, Any], section: str) -> None:
+    assert refused(changes).startswith(section)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def objects_of(alerts: list[tuple[Expectation, Alert]], survey: Survey) -> dict[
 def differences(expected: Expectation, passed: Pass | None) -> list[str]:
     """What of an answer is not as expected."""
     if expected.passes != (passed is not None):
-        return ["passes" if passed is not None else "does not pass"]
+        return ["it was expected to pass" if expected.passes else "it was expected not to pass"]
     if passed is None:
         return []
     told = []

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.wipe:
             _confirm("the volumes of docker-compose.yaml", arguments.yes)
         return compose.compose("down", *(["--volumes"] if arguments.wipe else []))
-    system = LocalSystem.live()
+    system = LocalSystem.running()
     if arguments.wipe:
         _confirm(f"the database and the message log in {system.folder}", arguments.yes)
     running = bool(system.processes())

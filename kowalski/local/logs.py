@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Become ``tail`` on the logs, which knows how to follow files that are rotated."""
-    supervisor = LocalSystem.live().supervisor
+    supervisor = LocalSystem.running().supervisor
     written = {log.stem: log for log in sorted(supervisor.logs.glob("*.log"))}
     names = [arguments.program] if arguments.program else list(written)
     if not names:

@@ -23,13 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the numbers, and what is asked for."""
-    database = connect(load_config().database)
+    config = load_config()
+    database = connect(config.database)
     try:
         outbox = Outbox(database)
         retried = None if arguments.retry is None else outbox.retry(arguments.retry or None)
         states = [*(("failed", "expired") if arguments.failed else ()), *(("pending",) if arguments.pending else ())]
         listed = {state: outbox.latest(state, SHOWN) for state in states}
-        report = {"counts": outbox.counts_by_lane(), "retried": retried, **listed}
+        report = {"posting": config.misc.broker, "counts": outbox.counts_by_lane(), "retried": retried, **listed}
     finally:
         database.client.close()
     print(json.dumps(report, indent=2, default=str) if arguments.json else _table(report))
@@ -42,6 +43,8 @@ def _table(report: dict[str, Any]) -> str:
         f"{lane:12}" + "".join(f"{counts.get(state, 0):12}" for state in STATES)
         for lane, counts in report["counts"].items()
     ]
+    if not report["posting"]:
+        lines.append("posting is off (misc.broker): what passes filters is counted, and not sent")
     if report["retried"] is not None:
         lines.append(f"{report['retried']} are tried again")
     for state in STATES:

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the state of every program and what each says of its work; 0 when all are ready, else 1."""
-    report = report_of(LocalSystem.live())
+    report = report_of(LocalSystem.running())
     print(json.dumps(report, indent=2, default=str) if arguments.json else _table(report))
     return 0 if report["ready"] else 1
 
@@ -36,6 +36,7 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
         "ready": all(each["ready"] for each in programs),
         "folder": str(system.folder),
         "api": f"http://{system.config.server.host}:{system.config.server.port}",
+        "posting": system.config.misc.broker,
         "programs": programs,
         "processes": processes,
         "model_problems": {p["survey"]: p["model_problems"] for p in processes if p.get("model_problems")},
@@ -64,6 +65,8 @@ def _table(report: dict[str, Any]) -> str:
             f"{key} {value}" for key, value in process.items() if key not in ABOUT and not _is_empty(value)
         )
         lines.append(f"{process['program']} {process.get('survey') or ''}: {work}")
+    if not report["posting"]:
+        lines.append("posting is off (misc.broker): what passes filters is counted, and not sent")
     for survey, problems in report["model_problems"].items():
         lines.append(f"models of {survey}: {problems}")
     return "\n".join(lines)

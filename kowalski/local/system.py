@@ -16,7 +16,7 @@ import psutil
 import yaml
 
 from kowalski.config import ROOT, build, isolated_tree, merge, read_settings, settings_tree
-from kowalski.errors import LocalError
+from kowalski.errors import ConfigError, LocalError
 from kowalski.local.ports import free_ports, require_free
 from kowalski.local.programs import Program, Progress, programs_of
 from kowalski.local.secrets import make_missing, refuse_published, write_private
@@ -99,6 +99,23 @@ class LocalSystem:
     def live(cls) -> Self:
         """The system of this folder's settings, which `./kowalski.py up` starts."""
         tree = settings_tree([ROOT / "config.local.yaml", ROOT / "config.yaml"])
+        return cls._in_this_folder(tree)
+
+    @classmethod
+    def running(cls) -> Self:
+        """The same for those who only look at it or stop it: where the settings are wrong now, with those that it runs with."""
+        try:
+            return cls.live()
+        except ConfigError as error:
+            pristine = settings_tree([ROOT / "config.local.yaml"], environment={})
+            effective = ROOT / pristine["local"]["folder"] / "config.yaml"
+            if not effective.exists():
+                raise
+            log.warning("%s; going by what the running system was started with", error)
+            return cls._in_this_folder(merge(pristine, read_settings(effective)))
+
+    @classmethod
+    def _in_this_folder(cls, tree: dict[str, Any]) -> Self:
         local = tree["local"]
         return cls(ROOT / local["folder"], tree, ROOT / local["logs"], tied=False, receiver=False)
 

@@ -54,6 +54,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path):
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it tells its makers of each network that is loaded
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

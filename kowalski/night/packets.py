@@ -22,7 +22,7 @@ def packets_from(source: str) -> Iterator[Packet]:
     kind, _, path = source.partition(":")
     readers = {"dir": _from_folder, "tar": _from_tarball}
     if kind not in readers or not path:
-        raise StreamError(f"{source}: give kafka, dir:PATH or tar:PATH")
+        raise StreamError(f"{source}: give kafka, dir:PATH, tar:PATH or quarantine")
     number = -1
     for number, (name, data) in enumerate(readers[kind](Path(path))):
         yield Packet(data, topic=f"{kind}:{name}", offset=number)

@@ -37,7 +37,9 @@ def main() -> None:
     poster = make_poster(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: poster.stop())
-    if config.skyportal.token is None:
+    if not config.misc.broker:
+        log.info("misc.broker is false: what passes filters is counted, and not sent")
+    elif config.skyportal.token is None:
         log.warning("skyportal.token is not set: what passes filters waits in the outbox")
     log.info("posting to %s", config.skyportal.url)
     poster.run()

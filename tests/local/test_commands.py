@@ -13,8 +13,10 @@ import psutil
 import pytest
 import yaml
 
-from kowalski.config import ROOT
+from kowalski.config import ROOT, settings_tree
+from kowalski.errors import ConfigError
 from kowalski.local.ports import free_ports
+from kowalski.local.system import LocalSystem
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -186,3 +188,17 @@ def test_unknown_setting_stops_every_command_with_its_name(clone: Path, run: Run
         (clone / "config.yaml").write_text(whole)
     assert done.returncode == 1
     assert "server.proceses is not a setting" in done.stderr
+
+
+def test_a_system_can_be_stopped_though_the_settings_are_wrong_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By what it was started with; one that never was says what is wrong."""
+    monkeypatch.setattr("kowalski.local.system.ROOT", tmp_path)
+    (tmp_path / "config.yaml").write_text("kowalski: {server: {prot: 4000}}\n")
+    with pytest.raises(ConfigError, match="server.prot is not a setting"):
+        LocalSystem.running()
+    effective = tmp_path / settings_tree([], {})["local"]["folder"] / "config.yaml"
+    effective.parent.mkdir(parents=True)
+    effective.write_text("kowalski: {server: {port: 4321}, database: {replica_set: rs0}}\n")
+    assert LocalSystem.running().config.server.port == 4321

@@ -122,7 +122,7 @@ def test_alerts_are_answered_as_the_chain_would(folder: Path, capsys: pytest.Cap
     assert first.startswith("  NOT AS EXPECTED")
     assert "not {'mag': 1.0}; autosave: yes" in first
     assert second.startswith("  as expected")
-    assert third.endswith("does not pass")
+    assert third.endswith("does not pass  it was expected to pass")
 
 
 def test_each_alert_is_explained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,9 @@ from kowalski.settings import Database
 @pytest.fixture
 def say(mongo_settings: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """A function that runs the command and gives what it prints."""
-    monkeypatch.setattr(command, "load_config", lambda: SimpleNamespace(database=mongo_settings))
+    monkeypatch.setattr(
+        command, "load_config", lambda: SimpleNamespace(database=mongo_settings, misc=SimpleNamespace(broker=True))
+    )
 
     def run(*words: str) -> str:
         parser = argparse.ArgumentParser()
