@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import bson
 from bson import json_util
+from bson.decimal128 import Decimal128
 from bson.errors import BSONError
 
 from kowalski.errors import FilterError
@@ -136,6 +137,8 @@ def _excludes(projection: dict[str, Any]) -> bool:
 
 
 def _goes(value: Any) -> bool:
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
     if not isinstance(value, dict):
         return value in (0, False)
     return not any(key.startswith("$") for key in value) and all(_goes(item) for item in value.values())

@@ -112,6 +112,7 @@ PIPELINES: dict[str, list[Stage]] = {
     "fields by pattern": [{"$match": {"$jsonSchema": {"patternProperties": {"^prv_": {"minItems": 5}}}}}],
     "redacted by number of fields": [{"$redact": {"$cond": [{"$gt": [{"$size": {"$objectToArray": "$$CURRENT"}}, 12]}, "$$PRUNE", "$$DESCEND"]}}],
     "left out by a decimal": [{"$project": {"candidate": Decimal128("0")}}],
+    "id left out by a decimal": [{"$project": {"_id": Decimal128("0")}}, {"$match": {"candidate.fid": 1}}],
     "another meaning of a path": [{"$project": {"annotations": {"rb": {"$let": {"vars": {"CURRENT": "$candidate"}, "in": "$rb"}}}}}],
     "variable of a field's name": [{"$project": {"annotations": {"m": {"$let": {"vars": {"candidate": "$candidate"}, "in": "$$candidate.magpsf"}}}}}],
     "item of a name": [{"$project": {"annotations": {"m": {"$map": {"input": "$prv_candidates", "as": "p", "in": "$$p.magpsf"}}}}}],

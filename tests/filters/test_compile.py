@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from bson import json_util
+from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 
 from kowalski.errors import FilterError
@@ -215,6 +217,8 @@ def test_stages_that_look_across_alerts_or_at_the_carrier_do_not(stage: dict[str
         ({"x": [0]}, False),
         ({"candidate": {"rb": 1}}, False),
         ({"candidate": {"x": "$candid"}}, False),
+        ({"_id": Decimal128("1")}, False),
+        ({"_id": Decimal128("0")}, True),
         ({"_id": 0}, True),
         ({"candidate": 0}, True),
         ({"candidate.rb": False, "_id": 1}, True),
@@ -223,7 +227,7 @@ def test_stages_that_look_across_alerts_or_at_the_carrier_do_not(stage: dict[str
     ],
 )
 def test_a_projection_keeps_the_carrier(projection: dict[str, Any], keeps: bool) -> None:
-    compiled = compile_filter(document([{"$project": projection}])).pipeline
+    compiled = compile_filter(document(json_util.dumps([{"$project": projection}]))).pipeline
     assert compiled.together == [{"$project": projection if keeps else {**projection, CARRIER: 1}}]
     assert compiled.alone == [{"$unset": CARRIER}, {"$project": projection}]
 
