@@ -22,6 +22,7 @@ SURVEY = Survey(
     instrument="TURBO",
     streams={None: "TURBO"},
     history_days=365.0,
+    alert_indexes={"jd_candid": [("candidate.jd", -1), ("candid", -1)]},
 )
 
 

@@ -20,7 +20,7 @@ SURVEY = Survey(
     streams={None: "WINTER"},
     # pixels between 4 sigma below and 5 sigma above the sky, faint sources being what the infrared is about
     looks=dict.fromkeys(("science", "template", "difference"), ("linear", "sigma_clipped")),
-    alert_indexes={"objectId": [("objectId", -1)]},
+    alert_indexes={"objectId": [("objectId", -1)], "jd_candid": [("candidate.jd", -1), ("candid", -1)]},
 )
 
 
