@@ -10,8 +10,17 @@ import pytest
 
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.database.replica_set import drop_database, prepare
+from kowalski.local import ports
 from kowalski.local.system import LocalSystem
 from kowalski.settings import Database
+
+
+def pytest_configure() -> None:
+    """Processes that share the tests have ports of their own."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        share = len(ports.RANGE) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        first = ports.RANGE.start + share * int(worker.removeprefix("gw"))
+        os.environ[ports.VARIABLE] = f"{first}-{first + share - 1}"
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """TCP ports on this machine: which are free, and who has the others."""
 
+import os
 import random
 import socket
 
@@ -9,6 +10,9 @@ from kowalski.errors import LocalError
 
 #: below the range (from 32768) whose ports Linux gives to outgoing connections, so that a restart finds its port free
 RANGE = range(20000, 32000)
+#: ``FIRST-LAST`` in place of these: who runs several systems at once gives each ports of its own, as one that is free may be taken
+#: by another before it is used
+VARIABLE = "KOWALSKI_PORTS"
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -26,12 +30,24 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 def free_ports(count: int) -> list[int]:
     """Different ports on loopback that nobody listens on, picked at random so that neighbours rarely pick the same."""
     found: list[int] = []
-    for port in random.sample(RANGE, len(RANGE)):
+    ports = _ports()
+    for port in random.sample(ports, len(ports)):
         if len(found) == count:
             return found
         if is_free(port):
             found.append(port)
-    raise LocalError(f"no {count} free ports between {RANGE.start} and {RANGE.stop}: stop what takes them")
+    raise LocalError(f"no {count} free ports between {ports.start} and {ports.stop}: stop what takes them")
+
+
+def _ports() -> range:
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return RANGE
+    try:
+        first, last = map(int, named.split("-"))
+    except ValueError:
+        raise LocalError(f"{VARIABLE} must be FIRST-LAST, e.g. 20000-25999, not {named}") from None
+    return range(first, last + 1)
 
 
 def require_free(port: int, host: str, setting: str, program: str) -> None:

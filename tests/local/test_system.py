@@ -228,3 +228,11 @@ def test_signals_reach_programs(local_system: Make) -> None:
     wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
     system.kill("one")
     assert not process.is_running()
+
+
+def test_ports_are_taken_from_those_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOWALSKI_PORTS", "23000-23049")
+    assert set(free_ports(5)) < set(range(23000, 23050))
+    monkeypatch.setenv("KOWALSKI_PORTS", "all")
+    with pytest.raises(LocalError, match="must be FIRST-LAST"):
+        free_ports(1)
