@@ -1,31 +1,36 @@
 """Packets of other surveys, made of simulated ones: each field holds what that of the same name does there, in its own type.
 
-What a survey's packets look like is read of its schema, ``data/schemas/<survey>_alert*.avsc``, and of its declaration.
+What a survey's packets look like is read of its own schema and of its declaration. Where its records are made otherwise altogether, a module
+``as_<survey>`` beside this one has a function ``translated``: record of the model -> what its fields hold, by their names.
 """
 
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import fastavro
 
 from kowalski.alerts.decode import decode
+from kowalski.alerts.schemas import SCHEMAS, Schemas, own_schema, store_of
 from kowalski.alerts.survey import Survey, get_survey
-from kowalski.config import ROOT
+from kowalski.config import load_config
 from kowalski.errors import StreamError
 from kowalski.simulation.tracking import SimulatedPacket
 
 #: the survey whose packets are simulated
 MODEL = get_survey("ZTF")
-SCHEMAS = ROOT / "data" / "schemas"
 
 _SYNC = b"kowalski-reshape"
 _POSITIVE = ("t", "1", True)
 
 
-def reshaped(packets: Iterable[SimulatedPacket], survey: Survey) -> Iterator[SimulatedPacket]:
+def reshaped(
+    packets: Iterable[SimulatedPacket], survey: Survey, schemas: Schemas | None = None
+) -> Iterator[SimulatedPacket]:
     """The packets as those of a survey: the same bytes for the same packets.
 
     Raises
@@ -35,24 +40,35 @@ def reshaped(packets: Iterable[SimulatedPacket], survey: Survey) -> Iterator[Sim
     if survey.name == MODEL.name:
         yield from packets
         return
-    schema = fastavro.parse_schema(schema_of(survey))
-    whole = fastavro.parse_schema(schema_of(survey), expand=True)  # each type where it is used, not its name
+    text = json.dumps(schema_of(survey, schemas))
+    schema = fastavro.parse_schema(json.loads(text))
+    whole = fastavro.parse_schema(json.loads(text), expand=True)  # each type where it is used, not its name
+    module = f"kowalski.simulation.as_{survey.name.lower()}"
+    translate = import_module(module).translated if find_spec(module) else lambda record: renamed(record, survey)
     for packet in packets:
-        record, file = reshape(decode(packet.data)[0], whole, survey), io.BytesIO()
-        fastavro.writer(file, schema, [record], sync_marker=_SYNC)
-        yield replace(packet, object_id=record[survey.object_id], data=file.getvalue())
+        known, file = translate(decode(packet.data)[0]), io.BytesIO()
+        fastavro.writer(file, schema, [_record(whole, known)], sync_marker=_SYNC)
+        yield replace(packet, object_id=known[survey.object_id], data=file.getvalue())
 
 
-def schema_of(survey: Survey) -> Any:
-    """The project's own schema of a survey's packets."""
+def schema_of(survey: Survey, schemas: Schemas | None = None) -> Any:
+    """The schema of a survey's packets: the project's own, or, where they name it by number, the one with its number.
+
+    Raises
+    ------
+    StreamError : it isn't here
+    """
     files = sorted(SCHEMAS.glob(f"{survey.name.lower()}_alert*.avsc"))
-    if not files:
-        raise StreamError(f"packets of {survey.name} can't be simulated: there is no schema of them in {SCHEMAS}")
-    return json.loads(files[-1].read_text())
+    if files:
+        return json.loads(files[-1].read_text())
+    found = own_schema(survey, schemas or store_of(survey, load_config()))
+    if found is None:
+        raise StreamError(f"packets of {survey.name} can't be simulated: their schema is not here (README, LSST)")
+    return {key: value for key, value in found.items() if not key.startswith("__")}
 
 
-def reshape(record: Mapping[str, Any], schema: Any, survey: Survey) -> dict[str, Any]:
-    """A record of the model as one of a survey, whose objects have the survey's name in place of the model's."""
+def renamed(record: Mapping[str, Any], survey: Survey) -> dict[str, Any]:
+    """A record of the model under the names of a survey, whose objects have the survey's name in place of the model's."""
     object_id = survey.name + record[MODEL.object_id].removeprefix(MODEL.name)
     stamps = {role: MODEL.stamp(record, role) for role in MODEL.cutouts}
     cutouts = {
@@ -61,7 +77,7 @@ def reshape(record: Mapping[str, Any], schema: Any, survey: Survey) -> dict[str,
     }
     models = {history.forced: history.field for history in MODEL.histories}
     histories = {history.field: record[models[history.forced]] for history in survey.histories}
-    return _record(schema, {**record, **cutouts, **histories, survey.object_id: object_id})
+    return {**record, **cutouts, **histories, survey.object_id: object_id}
 
 
 def _record(schema: Any, known: Mapping[str, Any]) -> dict[str, Any]:

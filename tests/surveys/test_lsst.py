@@ -22,11 +22,14 @@ from kowalski.alert_broker_lsst import SURVEY, schema_file
 from kowalski.alert_worker import AlertWorker
 from kowalski.alerts.cutouts import read_stamp
 from kowalski.alerts.decode import Packet, decode
-from kowalski.alerts.document import read_batch
+from kowalski.alerts.document import Alert, read_batch
 from kowalski.alerts.schemas import SchemaStore, read_schema
+from kowalski.alerts.survey import get_survey
 from kowalski.alerts.times import jd_of_tai
 from kowalski.config import build, merge, settings_tree
 from kowalski.database.client import MongoDatabase
+from kowalski.simulation.night import simulate
+from kowalski.simulation.reshape import reshaped
 from kowalski.skyportal import contract, messages
 from kowalski.skyportal.marshal import INSTRUMENTS
 from kowalski.skyportal.thumbnails import THUMBNAILS
@@ -227,6 +230,33 @@ def test_wrong_packets_go_to_quarantine_and_the_others_on(
     kept = {document["reason"]: document for document in mongo["quarantine"].find()}
     assert {reason: document["data"] for reason, document in kept.items()} == wrong
     assert "- diaSource.midpointMjdTai: number" in kept["schema_drift"]["detail"]
+
+
+def test_simulated_packets_say_what_the_model_says(schemas: SchemaStore) -> None:
+    """Times, positions, magnitudes, bands, signs and history of a simulated night, in LSST's words."""
+    night = list(simulate(40, objects=12, seed=8))
+    models = {alert.candid: alert for alert in ztf_alerts_of(night)}
+    packets = [packet(each.data, number, TOPIC) for number, each in enumerate(reshaped(night, SURVEY, schemas))]
+    alerts = alerts_of(packets, schemas)
+    assert {alert.candid for alert in alerts} == models.keys()
+    assert len({alert.object_id for alert in alerts}) == 12
+    for alert in alerts:
+        model, candidate = models[alert.candid], alert.candidate
+        assert alert.jd == pytest.approx(model.jd, abs=1e-8)
+        assert (alert.ra, alert.dec) == (model.ra, model.dec)
+        for name in ("magpsf", "sigmapsf"):
+            assert candidate[name] == pytest.approx(model.candidate[name], rel=1e-5)
+        assert candidate["isdiffpos"] == (model.candidate["isdiffpos"] == "t")
+        assert candidate["band"] == {1: "g", 2: "r", 3: "i"}[model.candidate["fid"]]
+        earlier = [point for point in model.histories["prv_candidates"] if point["magpsf"] is not None]
+        assert [point["candid"] for point in alert.histories["prvDiaSources"]] == [point["candid"] for point in earlier]
+        assert read_stamp(SURVEY.stamp(alert.document, "science")).shape == (63, 63)
+
+
+def ztf_alerts_of(night: list[Any]) -> list[Alert]:
+    alerts, refusals = read_batch([packet(each.data, number) for number, each in enumerate(night)], get_survey("ZTF"))
+    assert refusals == []
+    return alerts
 
 
 def test_a_packet_may_lack_a_cutout(
