@@ -1,6 +1,7 @@
 """Reads on behalf of the API's users, as the MongoDB user that can only read."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -149,7 +150,7 @@ class Queries:
             cursor = self.database.aggregate(
                 [{"$documents": {"$literal": documents}}, *stages], maxTimeMS=max_time_ms, allowDiskUse=False
             )
-            return await cursor.to_list(None)
+            return await _left_to_end(cursor.to_list(None))
 
     async def _command(self, command: Document) -> Document:
         with _refused():
@@ -160,7 +161,7 @@ class Queries:
 async def _decoded(batches: Any) -> AsyncIterator[Document]:
     """The documents of MongoDB's replies, each made when asked for: as Python's objects they take several times as much."""
     try:
-        async for batch in batches:
+        while (batch := await _left_to_end(anext(batches, None))) is not None:
             size, count = len(batch), 0
             for document in decode_iter(batch):
                 count += 1
@@ -170,6 +171,13 @@ async def _decoded(batches: Any) -> AsyncIterator[Document]:
             batches.delegate._batch_size = max(1, min(REPLY_DOCUMENTS, REPLY * count // max(size, 1)))
     finally:
         await batches.close()
+
+
+async def _left_to_end(answer: Awaitable[Any]) -> Any:
+    """What MongoDB answers; given up, it ends by itself and unseen, where Motor's own future would log its error as nobody's."""
+    asked = asyncio.ensure_future(answer)
+    asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(asked)
 
 
 def _common(reading: Reading) -> dict[str, Any]:
