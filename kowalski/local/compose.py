@@ -10,7 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from functools import cache
+from typing import Any
 
 import psutil
 
@@ -36,32 +37,32 @@ def is_meant(local: bool) -> bool:
     return FILE.exists() and not local and not in_container()
 
 
-def compose(*arguments: str, stdin: IO[bytes] | int | None = None) -> int:
+def compose(*arguments: str) -> int:
     """Run ``docker compose`` on this folder's file; its exit status.
 
     Raises
     ------
     LocalError : there is no Docker Compose, or no engine answers it
     """
-    return subprocess.call([*_command(), "-f", str(FILE), *arguments], cwd=ROOT, stdin=stdin)
+    return subprocess.call(command(*arguments), cwd=ROOT)
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of ``docker compose`` on this folder's file; raises as `compose`."""
+    return [*_command(), "-f", str(FILE), "--project-directory", str(ROOT), *arguments]
 
 
 def answer(*arguments: str) -> str:
     """What ``docker compose`` prints."""
-    done = subprocess.run([*_command(), "-f", str(FILE), *arguments], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LocalError(f"docker compose {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
 
 
-def in_service(service: str, *command: str, stdin: IO[bytes] | int | None = subprocess.DEVNULL) -> int:
-    """Run a command in a service's container that runs; its exit status."""
-    return compose("exec", "-T", service, *command, stdin=stdin)
-
-
-def said_in(service: str, *command: str) -> str:
+def said_in(service: str, *arguments: str) -> str:
     """What a command prints in a service's container, whatever its exit status."""
-    call = [*_command(), "-f", str(FILE), "exec", "-T", service, *command]
+    call = command("exec", "-T", service, *arguments)
     done = subprocess.run(call, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return done.stdout or done.stderr
 
@@ -177,6 +178,7 @@ def _knows_all() -> bool:
     return _command() == ["docker", "compose"]
 
 
+@cache
 def _command() -> Sequence[str]:
     without = f"--local runs the same on this machine without it ({FILE.name} stands for containers)"
     if shutil.which("docker") is None:
