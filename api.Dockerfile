@@ -14,10 +14,11 @@ ENV PATH=/kowalski/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 
 WORKDIR /kowalski
 COPY --from=build /kowalski/.venv .venv
 COPY --from=build --chown=10001:0 /kowalski/state data/local
-COPY config.defaults.yaml kowalski.py pyproject.toml requirements.txt version.tx[t] ./
+COPY CHANGELOG.md README.md config.defaults.yaml kowalski.py pyproject.toml requirements.txt version.tx[t] ./
 COPY data/schemas data/schemas
 COPY models/stand-ins models/stand-ins
 COPY tools tools
+COPY benchmarks benchmarks
 COPY tests tests
 COPY kowalski kowalski
 USER 10001:0

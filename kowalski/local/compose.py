@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
 import string
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -25,6 +27,8 @@ VERSION_FILE = ROOT / "version.txt"
 
 #: services of the images that are built here; in each, kowalski.py knows its own programs
 BUILT = ("api", "ingester")
+#: where their containers may write
+STATE = "/kowalski/data/local"
 #: s until all containers are healthy
 PATIENCE = 300
 GB = 1024**3
@@ -65,6 +69,43 @@ def said_in(service: str, *arguments: str) -> str:
     call = command("exec", "-T", service, *arguments)
     done = subprocess.run(call, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return done.stdout or done.stderr
+
+
+def inside(name: str, arguments: Sequence[str]) -> int:
+    """Run a command of kowalski.py in the ingester, whose MongoDB and dask clusters nobody else reaches; its exit status.
+
+    A folder or file after ``--from`` (``dir:PATH``, ``tar:PATH``) is copied there for as long as it takes.
+    """
+    given = list(arguments)
+    place = given.index("--from") + 1 if "--from" in given[:-1] else None
+    kind, _, path = given[place].rpartition(":") if place else ("", "", "")
+    with copied("ingester", [path] if path and os.path.exists(path) else []) as paths:
+        if place and paths:
+            given[place] = f"{kind}:{paths[0]}" if kind else paths[0]
+        terminal = [] if sys.stdout.isatty() and sys.stdin.isatty() else ["-T"]
+        return compose("exec", *terminal, "ingester", "python", "kowalski.py", name, *given)
+
+
+@contextmanager
+def copied(service: str, paths: Sequence[str]) -> Iterator[list[str]]:
+    """Files or folders of this machine in a service's container, under the names given; gone at the end."""
+    if not paths:
+        yield []
+        return
+    container = answer("ps", "-q", service).strip()
+    if not container:
+        raise LocalError(f"{service} has no container: ./kowalski.py up starts it")
+    folder = f"{STATE}/from-host-{secrets.token_hex(4)}"
+    subprocess.run(["docker", "exec", container, "mkdir", "--mode=0770", folder], check=True)
+    try:
+        for number, path in enumerate(paths):
+            source = os.path.abspath(path)
+            subprocess.run(["docker", "cp", "-L", source, f"{container}:{folder}/{number}"], check=True)
+        readable = ["chmod", "--recursive", "a+rX", *(f"{folder}/{number}" for number in range(len(paths)))]
+        subprocess.run(["docker", "exec", "--user", "0", container, *readable], check=True)
+        yield [f"{folder}/{number}" for number in range(len(paths))]
+    finally:
+        subprocess.run(["docker", "exec", "--user", "0", container, "rm", "-rf", folder], check=False)
 
 
 # What must be there before
