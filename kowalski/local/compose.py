@@ -96,16 +96,23 @@ def copied(service: str, paths: Sequence[str]) -> Iterator[list[str]]:
     if not container:
         raise LocalError(f"{service} has no container: ./kowalski.py up starts it")
     folder = f"{STATE}/from-host-{secrets.token_hex(4)}"
-    subprocess.run(["docker", "exec", container, "mkdir", "--mode=0770", folder], check=True)
+    kept = [f"{folder}/{number}" for number in range(len(paths))]
     try:
-        for number, path in enumerate(paths):
-            source = os.path.abspath(path)
-            subprocess.run(["docker", "cp", "-L", source, f"{container}:{folder}/{number}"], check=True)
-        readable = ["chmod", "--recursive", "a+rX", *(f"{folder}/{number}" for number in range(len(paths)))]
-        subprocess.run(["docker", "exec", "--user", "0", container, *readable], check=True)
-        yield [f"{folder}/{number}" for number in range(len(paths))]
+        for path, place in zip(paths, kept, strict=True):
+            _send(container, path, place)
+        yield [f"{place}/{os.path.basename(os.path.abspath(path))}" for path, place in zip(paths, kept, strict=True)]
     finally:
-        subprocess.run(["docker", "exec", "--user", "0", container, "rm", "-rf", folder], check=False)
+        subprocess.run(["docker", "exec", container, "rm", "-rf", folder], check=False)
+
+
+def _send(container: str, path: str, place: str) -> None:
+    """A file or folder lies in a folder of a container, and belongs to the container's user."""
+    parent, name = os.path.split(os.path.abspath(path))
+    unpack = f"mkdir -p {place} && tar --extract --no-same-owner --file - --directory {place}"
+    with subprocess.Popen(
+        ["tar", "--create", "--dereference", "--file", "-", "--directory", parent, name], stdout=subprocess.PIPE
+    ) as tar:
+        subprocess.run(["docker", "exec", "-i", container, "sh", "-c", unpack], stdin=tar.stdout, check=True)
 
 
 # What must be there before
