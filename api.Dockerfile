@@ -11,6 +11,7 @@ RUN .venv/bin/pip install --no-cache-dir --constraint requirements.txt --group a
 FROM python:3.11-slim-bookworm
 ENV PATH=/kowalski/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 USING_DOCKER=true KOWALSKI_ROLE=api \
     KOWALSKI__LOCAL__FOLDER=/tmp/kowalski KOWALSKI__LOCAL__MIN_FREE_GB=0 HOME=/kowalski/data/local
+RUN useradd --no-log-init --no-create-home --uid 10001 --gid 0 --home-dir /kowalski/data/local kowalski
 WORKDIR /kowalski
 COPY --from=build /kowalski/.venv .venv
 COPY --from=build --chown=10001:0 /kowalski/state data/local

@@ -20,7 +20,7 @@ CONTAINER = pytest.StashKey[Config | None]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes that share the tests have ports of their own; settings of a container serve to find its MongoDB and Kafka only."""
+    """Processes that share the tests have ports of their own; settings of a container serve to find its MongoDB only."""
     config.stash[CONTAINER] = load_config() if in_container() else None
     for variable in [
         name for name in os.environ if in_container() and name.startswith(("KOWALSKI__", "KOWALSKI_CONFIG"))
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     """A system of which each test starts what it needs; its mongod and Kafka serve the whole session."""
     if in_container():
-        pytest.skip("it starts programs of its own, which are not in the images")
+        pytest.skip("its MongoDB or Kafka must be its own, and the images have none")
     system = LocalSystem.isolated(tmp_path_factory.mktemp("services"), {"local": {"mongod_cache_gb": 0.25}})
     yield system
     system.stop()
@@ -45,7 +45,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
 
 
 @pytest.fixture(scope="session")
-def mongod(request: pytest.FixtureRequest) -> Database:
+def mongodb(request: pytest.FixtureRequest) -> Database:
     """A MongoDB for tests: one of their own, in containers the one of all."""
     if container := request.config.stash[CONTAINER]:
         return container.database
@@ -55,12 +55,12 @@ def mongod(request: pytest.FixtureRequest) -> Database:
 
 
 @pytest.fixture(scope="session")
-def fresh_database(mongod: Database) -> Iterator[Callable[[], Database]]:
+def fresh_database(mongodb: Database) -> Iterator[Callable[[], Database]]:
     """A function that gives the settings of a new, empty database with its own users, dropped at the end."""
     made: list[Database] = []
 
     def make() -> Database:
-        settings = mongod.model_copy(update={"db": f"kowalski_test_{secrets.token_hex(4)}"})
+        settings = mongodb.model_copy(update={"db": f"kowalski_test_{secrets.token_hex(4)}"})
         prepare(settings, timeout=10)
         made.append(settings)
         return settings
@@ -85,11 +85,8 @@ def mongo(mongo_settings: Database) -> Iterator[MongoDatabase]:
 
 
 @pytest.fixture(scope="session")
-def kafka(request: pytest.FixtureRequest) -> str:
-    """Address of a Kafka; topics need names that no other test uses."""
-    if container := request.config.stash[CONTAINER]:
-        return container.kafka.bootstrap_servers
-    services: LocalSystem = request.getfixturevalue("services")
+def kafka(services: LocalSystem) -> str:
+    """Address of a Kafka of the tests' own; topics need names that no other test uses."""
     services.start(["kafka"])
     return services.config.kafka.bootstrap_servers
 

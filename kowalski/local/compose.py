@@ -102,7 +102,9 @@ def copied(service: str, paths: Sequence[str]) -> Iterator[list[str]]:
             _send(container, path, place)
         yield [f"{place}/{os.path.basename(os.path.abspath(path))}" for path, place in zip(paths, kept, strict=True)]
     finally:
-        subprocess.run(["docker", "exec", container, "rm", "-rf", folder], check=False)
+        # folders that may not be written to keep what is in them
+        remove = f"chmod --recursive u+w {folder} && rm --recursive {folder}"
+        subprocess.run(["docker", "exec", container, "sh", "-c", remove], check=False)
 
 
 def _send(container: str, path: str, place: str) -> None:
