@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from containers import PROJECT, Clone, docker, engine_answers, inspect, leftovers, until
+from containers import Clone, docker, engine_answers, inspect, leftovers, until
 
 pytestmark = [
     pytest.mark.deploy,
