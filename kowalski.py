@@ -41,6 +41,8 @@ COMMANDS = {
     "down": Command("kowalski.local.down", "stop everything; data stay, unless --wipe"),
     "status": Command("kowalski.local.status", "what runs, and how it is doing"),
     "logs": Command("kowalski.local.logs", "what the programs say"),
+    "workers": Command("kowalski.local.workers", "work here for a survey's scheduler on another machine"),
+    "certificates": Command("kowalski.local.certificates", "make what several machines' dask processes need for TLS"),
     "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks"),
     "replay": Command("kowalski.night.replay", "a night again"),
     "outbox": Command("kowalski.local.outbox", "what waits to be sent, what was refused, and another try"),
@@ -170,7 +172,7 @@ def ensure_environment() -> None:
 
 def parse(arguments: list) -> argparse.Namespace:
     """The command of a command line, and what follows it."""
-    table = "\n".join(f"  {name:11} {command.help}" for name, command in COMMANDS.items())
+    table = "\n".join(f"  {name:12} {command.help}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="kowalski.py",
         description=str(__doc__).splitlines()[0],
