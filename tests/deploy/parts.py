@@ -79,4 +79,3 @@ class Parts:
         psutil.wait_procs(stubborn, timeout=10)
         for process in self.processes.values():
             process.wait(timeout=10)
-

@@ -26,12 +26,12 @@ def tls_in(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Iterator[Parts]:
-    """Parts whose dask talks TLS on loopback; they score nothing and need no database before the first batch."""
+    """Parts whose dask talks TLS on loopback; they have no weights and need no database before the first batch."""
     make(tmp_path / "ours", 10)
     scheduler, dashboard = free_ports(2)
     address = {"host": "127.0.0.1", "scheduler_port": scheduler, "dashboard_address": f":{dashboard}"}
     tree: dict[str, Any] = isolated_tree({"dask": {**address, "n_workers": 2, "tls": tls_in(tmp_path / "ours")}})
-    tree["ml"]["ZTF"]["models"] = {}
+    tree["ml"]["folder"] = str(tmp_path)  # no weights: nothing is scored
     parts = Parts(tmp_path, tree)
     yield parts
     parts.end()
