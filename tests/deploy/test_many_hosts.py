@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -38,8 +37,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
     hosts = Hosts(tmp_path, Network("abc"))
     try:
         hosts.start_servers()
-        with suppress(FileExistsError):
-            Publisher(hosts.config.kafka.bootstrap_servers, PARTITIONS).make_topic(hosts.topic)
+        Publisher(hosts.config.kafka.bootstrap_servers, PARTITIONS).make_topic(hosts.topic)
         hosts.start_kowalski()
         Filters(hosts.database, hosts.database).put(filter_of_a_third())
         yield hosts
@@ -87,6 +85,27 @@ def test_a_host_that_is_cut_off_and_comes_back_loses_nothing(hosts: Hosts) -> No
     hosts.wait(lambda: hosts.committed() == 3 * PORTION, "all offsets committed")
     hosts.wait(lambda: hosts.database.outbox.count_documents({"state": "pending"}) == 0, "all posted")
     assert hosts.active_poster() == "poster-c"
+    assert all(process.poll() is None for process in hosts.processes.values())
+    assert_all_is_there_once(hosts)
+
+
+def test_the_host_of_all_servers_is_cut_off_and_comes_back(hosts: Hosts) -> None:
+    """MongoDB, Kafka and the scheduler vanish at once: everything waits, workers join again, and the night goes on."""
+    night = iter(packets(3 * PORTION))
+    both = ("broker-a", "broker-b")
+    hosts.wait(lambda: all(hosts.partitions_of(broker) for broker in both), "partitions shared by both brokers")
+    publish(hosts, night)
+    publish(hosts, night)
+    hosts.wait(lambda: hosts.stored() > 0, "the night under way")
+    assert hosts.stored() < 2 * PORTION, "too late: all was stored before the cut"
+    hosts.network.cut("a")
+    logs = [hosts.folder / f"workers-{host}.log" for host in WORKERS]
+    hosts.wait(lambda: all("or lost it" in log.read_text() for log in logs), "workers without their scheduler")
+    hosts.network.heal("a")
+    hosts.wait(lambda: hosts.workers() == sum(WORKERS.values()), "the workers back")
+    publish(hosts, night)
+    hosts.wait(lambda: hosts.committed() == 3 * PORTION, "all offsets committed")
+    hosts.wait(lambda: hosts.database.outbox.count_documents({"state": "pending"}) == 0, "all posted")
     assert all(process.poll() is None for process in hosts.processes.values())
     assert_all_is_there_once(hosts)
 
