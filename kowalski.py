@@ -48,6 +48,8 @@ COMMANDS = {
     "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks", inside=True),
     "replay": Command("kowalski.night.replay", "a night again", inside=True),
     "outbox": Command("kowalski.local.outbox", "what waits to be sent, what was refused, and another try", inside=True),
+    "workers": Command("kowalski.local.workers", "work here for a survey's scheduler on another machine"),
+    "certificates": Command("kowalski.local.certificates", "make what several machines' dask processes need for TLS"),
     "filter": Command("kowalski.local.filter_files", "filters kept as files: validate, run, explain, push"),
     "schema": Command("kowalski.local.schema", "what packets have otherwise than their survey's own schema"),
     "new-survey": Command("kowalski.local.new_survey", "a survey's first module, settings and test, from a packet"),
@@ -174,7 +176,7 @@ def ensure_environment() -> None:
 
 def parse(arguments: list) -> argparse.Namespace:
     """The command of a command line, and what follows it."""
-    table = "\n".join(f"  {name:11} {command.help}" for name, command in COMMANDS.items())
+    table = "\n".join(f"  {name:12} {command.help}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="kowalski.py",
         description=str(__doc__).splitlines()[0],

@@ -12,6 +12,7 @@ from kowalski.alert_worker import BatchReport, process_batch, rematch
 from kowalski.alerts.batches import Batch, Culprit, Fault, Queue, fault_of
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Refusal
+from kowalski.dask_access import connect_client, security_of
 from kowalski.database.client import connect
 from kowalski.database.quarantine import Quarantine
 from kowalski.errors import DatabaseUnavailable, StreamError
@@ -36,11 +37,18 @@ class Dispatcher:
         self.quarantine = Quarantine(connect(config.database), config.broker.inline_quarantine_bytes)
         self.report = BatchReport()
         self.stopping = False
-        self.window = config.dask_for(survey).n_workers * config.broker.batches_per_worker
         self._waiting = Queue()
         self._under_way: dict[Future, Batch] = {}
         self._results: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        security_of(survey, config.dask_for(survey))  # what is wrong with the settings is no scheduler that is away
         self._client = self._connect()
+
+    @property
+    def window(self) -> int:
+        """How many batches may be under way: so many per worker, those that joined from other machines included."""
+        # kept by the client, which asks every 2 s; `scheduler_info()` would wait for a scheduler that is cut off
+        workers = self._client._scheduler_identity.get("n_workers") or self.config.dask_for(self.survey).n_workers
+        return int(workers) * self.config.broker.batches_per_worker
 
     @property
     def full(self) -> bool:
@@ -77,7 +85,7 @@ class Dispatcher:
 
     def rematch(self) -> None:
         """Have a worker retry the cross-matches that failed."""
-        self._client.submit(rematch, self.survey, pure=False).add_done_callback(_log_rematch)
+        self._connected().submit(rematch, self.survey, pure=False).add_done_callback(_log_rematch)
 
     def close(self) -> None:
         """Leave the cluster; what is under way there is not waited for."""
@@ -85,21 +93,25 @@ class Dispatcher:
 
     def _connect(self) -> Client:
         """A client of the survey's scheduler, waited for as long as it takes."""
-        address = self.config.dask_for(self.survey).address
+        settings = self.config.dask_for(self.survey)
         while not self.stopping:
             try:
-                return Client(address, timeout="5s", name=f"broker-{self.survey}", set_as_default=False)
+                return connect_client(self.survey, settings, timeout="5s", name=f"broker-{self.survey}")
             except OSError as error:
-                log.warning("no scheduler at %s yet: %s", address, error)
+                log.warning("no scheduler at %s yet: %s", settings.address, error)
                 time.sleep(1)
-        raise StreamError(f"stopped while there was no scheduler at {address}")
+        raise StreamError(f"stopped while there was no scheduler at {settings.address}")
 
-    def _submit(self, batch: Batch) -> None:
+    def _connected(self) -> Client:
+        """The client, of a scheduler that was there lately."""
         if self._client.status not in ("running", "connecting"):
             log.warning("scheduler lost: connecting anew")
             self._client.close(timeout=1)
             self._client = self._connect()
-        future = self._client.submit(process_batch, self.survey, batch.packets, **self._how, pure=False)
+        return self._client
+
+    def _submit(self, batch: Batch) -> None:
+        future = self._connected().submit(process_batch, self.survey, batch.packets, **self._how, pure=False)
         self._under_way[future] = batch
         future.add_done_callback(self._results.put)
 

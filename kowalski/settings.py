@@ -224,8 +224,22 @@ class TNS(Section):
     api_key: str | None
 
 
+class DaskTLS(Section):
+    """Files of the certificates by which scheduler, workers and brokers know each other; all three or none."""
+
+    ca: str | None
+    cert: str | None
+    key: str | None
+
+    @property
+    def files(self) -> tuple[str | None, str | None, str | None]:
+        """The three, as the settings have them."""
+        return self.ca, self.cert, self.key
+
+
 class Dask(Section):
     host: str
+    listen: str | None
     scheduler_port: Port
     dashboard_address: str
     n_workers: int = Field(ge=1)
@@ -233,11 +247,22 @@ class Dask(Section):
     lifetime: str | None
     lifetime_stagger: str
     lifetime_restart: bool
+    tls: DaskTLS
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether its processes talk TLS."""
+        return any(self.tls.files)
 
     @property
     def address(self) -> str:
-        """Where the scheduler listens."""
-        return f"tcp://{self.host}:{self.scheduler_port}"
+        """Where brokers and workers reach the scheduler."""
+        return f"{'tls' if self.encrypted else 'tcp'}://{self.host}:{self.scheduler_port}"
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether only this machine can reach the scheduler."""
+        return self.host in LOOPBACK and (self.listen or self.host) in LOOPBACK
 
 
 class Misc(Section):
@@ -336,10 +361,15 @@ class Config(Section):
     @property
     def loopback_only(self) -> bool:
         """Whether nothing that this configuration starts can be reached from another machine."""
-        return self.server.host in LOOPBACK and all(cluster.host in LOOPBACK for cluster in self.dask.values())
+        return self.server.host in LOOPBACK and all(cluster.loopback_only for cluster in self.dask.values())
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def dask_section(survey: str) -> str:
+    """The section of a survey's dask cluster, as files name it."""
+    return "dask" if survey.upper() == "ZTF" else f"dask_{survey.lower()}"
 
 
 def _is_section(model: Any) -> bool:

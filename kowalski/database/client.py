@@ -53,7 +53,7 @@ def client_options(settings: Database, role: Role = "writer") -> dict[str, Any]:
         options["port"] = settings.port
     if settings.replica_set:
         options["replicaSet"] = settings.replica_set
-    elif not settings.srv:
+    elif not settings.srv and "," not in settings.host:  # several are the routers (mongos) of a sharded cluster
         options["directConnection"] = True
     if password:
         options |= {

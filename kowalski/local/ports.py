@@ -27,6 +27,17 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def is_of_this_machine(host: str) -> bool:
+    """Whether an address, or a name, is one of this machine's own."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
+
+
 def free_ports(count: int) -> list[int]:
     """Different ports on loopback that nobody listens on, picked at random so that neighbours rarely pick the same."""
     found: list[int] = []

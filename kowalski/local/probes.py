@@ -21,13 +21,17 @@ def mongod_is_ready(settings: Database) -> bool:
     return True
 
 
-def dask_is_ready(settings: Dask) -> bool:
-    """Whether the scheduler has all its workers."""
+def dask_is_ready(survey: str, settings: Dask) -> bool:
+    """Whether the scheduler, wherever it is, has all the workers of this machine."""
     from distributed.core import rpc  # takes 0.6 s
 
+    from kowalski.dask_access import connection_arguments, name_of_workers
+
     async def workers() -> int:
-        async with rpc(settings.address, timeout=2) as scheduler:
-            return len((await scheduler.identity(n_workers=-1))["workers"])
+        arguments = connection_arguments(survey, settings)
+        async with rpc(settings.address, timeout=2, connection_args=arguments) as scheduler:
+            known = (await scheduler.identity(n_workers=-1))["workers"].values()
+        return sum(str(worker["name"]).startswith(name_of_workers(survey)) for worker in known)
 
     try:
         return asyncio.run(asyncio.wait_for(workers(), 2)) >= settings.n_workers

@@ -11,7 +11,8 @@ from kowalski.errors import ConfigError
 from kowalski.local import probes
 from kowalski.local.kafka import Kafka
 from kowalski.local.mongod import mongod_command
-from kowalski.settings import LOOPBACK, Config
+from kowalski.local.ports import is_of_this_machine
+from kowalski.settings import LOOPBACK, Config, dask_section
 
 Progress = Callable[[str], None]
 Role = Literal["api", "ingester"]
@@ -153,21 +154,23 @@ def _api(config: Config) -> Program:
 
 
 def _dask_cluster(config: Config, survey: str) -> Program:
+    """Scheduler and workers where the settings' host is this machine; elsewhere workers that join it."""
     key = survey.lower()
     if key not in config.dask:
         raise ConfigError(f"there is no dask_{key} in the settings: {survey} is enabled and needs a dask cluster")
     settings = config.dask_for(survey)
-    section = "dask" if key == "ztf" else f"dask_{key}"
+    section, here = dask_section(survey), is_of_this_machine(settings.host)
     dashboard = int(settings.dashboard_address.rpartition(":")[2])
+    endpoints = (
+        Endpoint(settings.listen or settings.host, settings.scheduler_port, f"{section}.scheduler_port"),
+        Endpoint("127.0.0.1", dashboard, f"{section}.dashboard_address"),
+    )
     return Program(
         f"dask-cluster-{key}",
         1,
-        _python("kowalski.dask_cluster", survey),
-        lambda pid: probes.dask_is_ready(settings),
-        (
-            Endpoint(settings.host, settings.scheduler_port, f"{section}.scheduler_port"),
-            Endpoint("127.0.0.1", dashboard, f"{section}.dashboard_address"),
-        ),
+        _python("kowalski.dask_cluster", survey, *(() if here else ("--join",))),
+        lambda pid: probes.dask_is_ready(survey, settings),
+        endpoints if here else (),
         timeout=180,  # the first start converts the models
     )
 

@@ -340,6 +340,7 @@ def _on_ports(tree: dict[str, Any], ports: list[int]) -> dict[str, Any]:
     clusters = [name for name in tree if name == "dask" or name.startswith("dask_")]
     for number, name in enumerate(clusters):
         scheduler, dashboard = rest[2 * number : 2 * number + 2]
-        changes[name] = {"host": "127.0.0.1", "scheduler_port": scheduler, "dashboard_address": f":{dashboard}"}
+        changes[name] = {"host": "127.0.0.1", "listen": None, "tls": dict.fromkeys(("ca", "cert", "key"))}
+        changes[name] |= {"scheduler_port": scheduler, "dashboard_address": f":{dashboard}"}
         changes[name]["n_workers"] = min(2, tree[name]["n_workers"])
     return changes

@@ -29,6 +29,13 @@ def test_one_server_or_a_replica_set() -> None:
     assert "directConnection" not in options(replica_set="rs0")
 
 
+def test_routers_of_a_sharded_cluster() -> None:
+    """Several hosts without a set's name are asked what they are, which a direct connection can't be."""
+    found = options(host="router1:27017,router2:27017")
+    assert not {"replicaSet", "directConnection"} & found.keys()
+    MongoClient(**found, connect=False).close()
+
+
 def test_a_name_that_stands_for_servers() -> None:
     found = options(host="cluster.example.org", srv=True, password="x")
     assert found["host"] == "mongodb+srv://cluster.example.org"
