@@ -8,6 +8,7 @@ Exit status 0: it is, or nobody can say now, since MongoDB or the scheduler is a
 """
 
 import argparse
+import asyncio
 import socket
 import sys
 
@@ -16,7 +17,6 @@ from kowalski.config import load_config
 from kowalski.database.client import connect
 from kowalski.database.processes import Processes
 from kowalski.errors import ConfigError, DatabaseError
-from kowalski.local.probes import workers_of
 from kowalski.settings import Dask, Database
 
 PROGRAMS = ("poster", "alert-broker", "dask-worker")
@@ -44,8 +44,21 @@ def has_signed_lately(settings: Database, program: str, survey: str | None, with
 
 def has_joined(settings: Dask, survey: str) -> bool | None:
     """Whether a survey's scheduler has a worker of this host; None: it can't say. It forgets those silent for 5 minutes."""
-    names = workers_of(settings)
-    return None if names is None else any(name.startswith(f"{survey}-{socket.gethostname()}-") for name in names)
+    from distributed.core import rpc  # takes 0.6 s
+
+    from kowalski.dask_access import connection_arguments, name_of_workers
+
+    async def workers() -> list[str]:
+        arguments = connection_arguments(survey, settings)
+        async with rpc(settings.address, timeout=2, connection_args=arguments) as scheduler:
+            known = (await scheduler.identity(n_workers=-1))["workers"].values()
+        return [str(worker["name"]) for worker in known]
+
+    try:
+        names = asyncio.run(asyncio.wait_for(workers(), 5))
+    except OSError:  # time-outs are among them
+        return None
+    return any(name.startswith(name_of_workers(survey)) for name in names)
 
 
 def main() -> int:
