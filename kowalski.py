@@ -37,10 +37,12 @@ COMMANDS = {
     "test": Command(
         "kowalski.local.run_tests", "all tests with the services they need; takes pytest's arguments", True
     ),
+    "build": Command("kowalski.local.build", "the images of docker-compose.yaml"),
     "up": Command("kowalski.local.up", "start everything as a service; returns when all of it is ready"),
     "down": Command("kowalski.local.down", "stop everything; data stay, unless --wipe"),
     "status": Command("kowalski.local.status", "what runs, and how it is doing"),
     "logs": Command("kowalski.local.logs", "what the programs say"),
+    "seed": Command("kowalski.local.seed", "dumps restored into the database"),
     "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks"),
     "replay": Command("kowalski.night.replay", "a night again"),
     "outbox": Command("kowalski.local.outbox", "what waits to be sent, what was refused, and another try"),

@@ -50,10 +50,14 @@ RETIRED = {
 SECRET = re.compile("password|token|secret|api_key", re.IGNORECASE)
 
 
+def in_container() -> bool:
+    """Whether this process runs in one of the images."""
+    return os.environ.get("USING_DOCKER", "").lower() in ("true", "t", "1")
+
+
 def local_mode() -> bool:
     """Whether this folder runs its parts on this machine, as `./kowalski.py up` would decide."""
-    in_container = os.environ.get("USING_DOCKER", "").lower() in ("true", "t", "1")
-    return not in_container and not (ROOT / "docker-compose.yaml").exists()
+    return not in_container() and not (ROOT / "docker-compose.yaml").exists()
 
 
 def default_files() -> list[Path]:

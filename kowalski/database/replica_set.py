@@ -39,8 +39,14 @@ def prepare(settings: Database, timeout: float) -> None:
             _start_new(anyone, settings, deadline)
     with _client(settings, "admin") as admin:
         _ensure_primary(admin, settings, deadline)
-        _ensure_user(admin, settings, "writer", "readWrite")
-        _ensure_user(admin, settings, "reader", "read")
+        _ensure_users(admin, settings)
+
+
+@translated("mongod: make users")
+def ensure_users(settings: Database) -> None:
+    """MongoDB knows writer and reader; its replica set or cluster, and its admin, are somebody else's work."""
+    with _client(settings, "admin") as admin:
+        _ensure_users(admin, settings)
 
 
 def _start_new(anyone: Client, settings: Database, deadline: float) -> None:
@@ -70,12 +76,14 @@ def drop_database(settings: Database) -> None:
 
 
 def _client(settings: Database, role: Role | None = None) -> Client:
-    """A client of this one server, primary or not, logged in as one role or not at all."""
+    """A client of this one server, primary or not, or of those that several hosts stand for, logged in as one role or not at all."""
     options = client_options(settings, role or "admin")
-    options.pop("replicaSet", None)
+    if not settings.srv and "," not in settings.host:
+        options.pop("replicaSet", None)
+        options["directConnection"] = True
     if role is None:
         options = {key: value for key, value in options.items() if key not in ("username", "password", "authSource")}
-    return MongoClient(**options | {"directConnection": True, "serverSelectionTimeoutMS": 2000})
+    return MongoClient(**options | {"serverSelectionTimeoutMS": 2000})
 
 
 def _can_log_in(settings: Database, role: Role) -> bool:
@@ -134,6 +142,11 @@ def _member_elsewhere(client: Client) -> bool:
     except OperationFailure as error:
         return error.code == NOT_A_MEMBER
     return False
+
+
+def _ensure_users(admin: Client, settings: Database) -> None:
+    _ensure_user(admin, settings, "writer", "readWrite")
+    _ensure_user(admin, settings, "reader", "read")
 
 
 def _ensure_user(admin: Client, settings: Database, role: Role, right: str) -> None:

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     if compose.is_meant(arguments.local):
         if arguments.wipe:
             _confirm("the volumes of docker-compose.yaml", arguments.yes)
-        return compose.compose("down", *(["--volumes"] if arguments.wipe else []))
+        return compose.compose("down", "--remove-orphans", *(["--volumes"] if arguments.wipe else []))
     system = LocalSystem.running()
     if arguments.wipe:
         _confirm(f"the database and the message log in {system.folder}", arguments.yes)

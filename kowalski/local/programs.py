@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from kowalski.alerts.survey import enabled_surveys, module_of
 from kowalski.errors import ConfigError
@@ -13,6 +14,7 @@ from kowalski.local.mongod import mongod_command
 from kowalski.settings import LOOPBACK, Config
 
 Progress = Callable[[str], None]
+Role = Literal["api", "ingester"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Program:
     is_ready: Callable[[int], bool]
     endpoints: tuple[Endpoint, ...] = ()
     timeout: float = 90
+
+    @property
+    def role(self) -> Role:
+        """The image that runs it where there are containers."""
+        return "api" if self.name == "api" else "ingester"
 
 
 def programs_of(

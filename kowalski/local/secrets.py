@@ -64,11 +64,12 @@ def write_missing(config_file: Path, settings_files: list[Path]) -> list[str]:
     return made
 
 
-def write_env(env_file: Path, config: Config) -> None:
-    """``.env`` tells docker compose the database's admin; other lines of it stay."""
+def write_env(env_file: Path, config: Config, more: Mapping[str, str] | None = None) -> None:
+    """``.env`` tells docker compose the database's admin, and ``more``; other lines of it stay."""
     ours = {
         "MONGO_INITDB_ROOT_USERNAME": config.database.admin_username,
         "MONGO_INITDB_ROOT_PASSWORD": config.database.admin_password,
+        **(more or {}),
     }
     old = env_file.read_text().splitlines() if env_file.exists() else []
     others = [line for line in old if line.partition("=")[0].strip() not in ours]
@@ -77,14 +78,18 @@ def write_env(env_file: Path, config: Config) -> None:
         write_private(env_file, "\n".join(new) + "\n")
 
 
-def refuse_published(config: Config) -> None:
+def refuse_published(config: Config, reachable: bool = False) -> None:
     """No secret has a value that everybody knows, unless this system can be reached from this machine only.
+
+    Parameters
+    ----------
+    reachable : it can, whatever the settings say
 
     Raises
     ------
     ConfigError : one has
     """
-    if config.loopback_only:
+    if config.loopback_only and not reachable:
         return
     values = {
         "server.admin_password": config.server.admin_password,
@@ -93,10 +98,11 @@ def refuse_published(config: Config) -> None:
         "database.password": config.database.password,
         "database.reader_password": config.database.reader_password,
     }
+    where = f"server.host {config.server.host}" if not config.loopback_only else "containers"
     for path, value in values.items():
         if value in PUBLISHED:
             raise ConfigError(
-                f"{path} is {value!r}, which everybody knows: with server.host {config.server.host} set another one "
+                f"{path} is {value!r}, which everybody knows: with {where} set another one "
                 "(null, and ./kowalski.py up makes one)"
             )
 

@@ -8,6 +8,7 @@ from typing import Any
 from kowalski.database.client import connect
 from kowalski.database.processes import Processes
 from kowalski.errors import DatabaseError
+from kowalski.local import compose
 from kowalski.local.system import LocalSystem
 
 #: what a sign of life tells about the process itself, not its work
@@ -17,10 +18,15 @@ ABOUT = ("_id", "program", "survey", "host", "pid", "at")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--local", action="store_true", help="the processes here, even where there is a docker-compose.yaml"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the state of every program and what each says of its work; 0 when all are ready, else 1."""
+    if compose.is_meant(arguments.local):
+        return _of_containers(arguments.json)
     report = report_of(LocalSystem.running())
     print(json.dumps(report, indent=2, default=str) if arguments.json else _table(report))
     return 0 if report["ready"] else 1
@@ -41,6 +47,25 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
         "processes": processes,
         "model_problems": {p["survey"]: p["model_problems"] for p in processes if p.get("model_problems")},
     }
+
+
+def _of_containers(as_json: bool) -> int:
+    """The same for containers: each as Docker sees it, then, of those that are built here, what they say of themselves."""
+    containers = compose.containers()
+    ready = bool(containers) and all(each["ready"] for each in containers)
+    inner = {each["service"]: "" for each in containers if each["service"] in compose.BUILT and each["exit"] is None}
+    for service in inner:
+        inner[service] = compose.said_in(service, "python", "kowalski.py", "status", *(["--json"] if as_json else []))
+    if as_json:
+        report = {name: json.loads(text) if text else None for name, text in inner.items()}
+        print(json.dumps({"ready": ready, "containers": containers, **report}, indent=2))
+        return 0 if ready else 1
+    for each in containers:
+        print(f"{each['service']:12} {each['state']:22} {each['container']}")
+    for service, text in inner.items():
+        print(f"\nin {service}:\n{text.rstrip()}")
+    print("" if containers else "no containers: ./kowalski.py up starts them")
+    return 0 if ready else 1
 
 
 def _signs_of_life(system: LocalSystem) -> list[dict[str, Any]]:

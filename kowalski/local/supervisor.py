@@ -10,7 +10,7 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,16 @@ from kowalski.errors import LocalError
 #: a unix socket's path may have 107 bytes; supervisord adds up to 11 while it makes the socket
 LONGEST_SOCKET = 95
 LOG_BYTES, LOG_BACKUPS = "20MB", 3
+#: what supervisord, and so each of its programs, calls its standard output
+OUR_OUTPUT = Path("/dev/fd/1")
 #: s that a program has between SIGTERM and SIGKILL
 STOP_WAIT = 30
 
 DAEMON = """\
 [supervisord]
 nodaemon = true
-logfile = {logs}/supervisord.log
-logfile_maxbytes = 5MB
+logfile = {log}
+logfile_maxbytes = {log_bytes}
 logfile_backups = 1
 pidfile = {pid_file}
 identifier = kowalski
@@ -80,10 +82,10 @@ class Supervisor:
     Parameters
     ----------
     folder : where its settings, its pid and (unless the path is too long for that) its socket lie
-    logs : folder of its own log and those of the programs
+    logs : folder of its own log and those of the programs; None: they all write where this process writes
     """
 
-    def __init__(self, folder: Path, logs: Path):
+    def __init__(self, folder: Path, logs: Path | None):
         self.folder = folder
         self.logs = logs
         self.pid_file = folder / "supervisord.pid"
@@ -92,12 +94,13 @@ class Supervisor:
 
     def log_of(self, program: str) -> Path:
         """Where a program's output goes."""
-        return self.logs / f"{program}.log"
+        return self.logs / f"{program}.log" if self.logs else OUR_OUTPUT
 
     def last_lines(self, program: str, count: int = 20) -> str:
         """The end of a program's log."""
-        log = self.log_of(program)
-        return "\n".join(log.read_text(errors="replace").splitlines()[-count:]) if log.exists() else ""
+        if self.logs is None or not self.log_of(program).exists():
+            return ""
+        return "\n".join(self.log_of(program).read_text(errors="replace").splitlines()[-count:])
 
     # Its process
 
@@ -117,17 +120,23 @@ class Supervisor:
         """
         if self.pid() is not None:
             return
-        for folder in (self.folder / "programs", self.logs, self.socket.parent):
+        for folder in filter(None, (self.folder / "programs", self.logs, self.socket.parent)):
             folder.mkdir(parents=True, exist_ok=True)
         _require_private(self.socket.parent)
         settings = self.folder / "supervisord.conf"
         settings.write_text(
-            DAEMON.format(logs=_plain(self.logs), pid_file=_plain(self.pid_file), socket=_plain(self.socket))
+            DAEMON.format(
+                log=_plain(self.logs / "supervisord.log") if self.logs else "/dev/null",
+                log_bytes="5MB" if self.logs else 0,
+                pid_file=_plain(self.pid_file),
+                socket=_plain(self.socket),
+            )
         )
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(settings)]
         if tied:
             command = [sys.executable, "-m", "kowalski.local.child", str(os.getpid()), *command]
-        with (self.logs / "supervisord.out").open("wb") as output:
+        said = self.logs / "supervisord.out" if self.logs else None
+        with said.open("wb") if said else nullcontext() as output:
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -140,7 +149,7 @@ class Supervisor:
         deadline = time.monotonic() + timeout
         while self.pid() is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise LocalError(f"supervisord does not start: {(self.logs / 'supervisord.out').read_text()[-1000:]}")
+                raise LocalError(f"supervisord does not start: {said.read_text()[-1000:] if said else 'see above'}")
             time.sleep(0.02)
 
     def shut_down(self, timeout: float) -> bool:
@@ -174,7 +183,7 @@ class Supervisor:
                 priority=priority,
                 stop_wait=STOP_WAIT,
                 log=_plain(self.log_of(name)),
-                log_bytes=LOG_BYTES,
+                log_bytes=LOG_BYTES if self.logs else 0,
                 log_backups=LOG_BACKUPS,
             )
         )

@@ -15,7 +15,16 @@ from typing import Any, Self
 import psutil
 import yaml
 
-from kowalski.config import ROOT, build, isolated_tree, merge, read_settings, settings_tree
+from kowalski.config import (
+    ROOT,
+    build,
+    default_files,
+    in_container,
+    isolated_tree,
+    merge,
+    read_settings,
+    settings_tree,
+)
 from kowalski.errors import ConfigError, LocalError
 from kowalski.local.ports import free_ports, require_free
 from kowalski.local.programs import Program, Progress, programs_of
@@ -43,7 +52,7 @@ class LocalSystem:
     ----------
     folder : its data and its effective settings
     tree : the settings, merged
-    logs : where its programs write
+    logs : where its programs write; None: where this process does
     tied : it ends with this process, however that ends; otherwise it runs on until `stop`
     receiver : a stand-in for SkyPortal belongs to it
     kafka_controller : port on which Kafka talks to itself; None: the one after its own
@@ -54,7 +63,7 @@ class LocalSystem:
         self,
         folder: Path,
         tree: dict[str, Any],
-        logs: Path,
+        logs: Path | None,
         tied: bool,
         receiver: bool,
         kafka_controller: int | None = None,
@@ -65,7 +74,7 @@ class LocalSystem:
         self.config = build(tree)
         self.tied = tied
         self.config_file = self.folder / "config.yaml"
-        self.supervisor = Supervisor(self.folder, logs.resolve())
+        self.supervisor = Supervisor(self.folder, logs and logs.resolve())
         self.programs = programs_of(self.config, self.folder, kafka_controller, receiver, extra or {})
         self._owned = False
 
@@ -104,6 +113,8 @@ class LocalSystem:
     @classmethod
     def running(cls) -> Self:
         """The same for those who only look at it or stop it: where the settings are wrong now, with those that it runs with."""
+        if in_container():
+            return cls.of_container()
         try:
             return cls.live()
         except ConfigError as error:
@@ -113,6 +124,17 @@ class LocalSystem:
                 raise
             log.warning("%s; going by what the running system was started with", error)
             return cls._in_this_folder(merge(pristine, read_settings(effective)))
+
+    @classmethod
+    def of_container(cls) -> Self:
+        """What runs in this container: the programs of its role; they end with the process that starts them."""
+        tree = settings_tree(default_files())
+        system = cls(ROOT / tree["local"]["folder"], tree, None, tied=True, receiver=False)
+        role = os.environ.get("KOWALSKI_ROLE")
+        system.programs = [program for program in system.programs if program.role == role]
+        if not system.programs:
+            raise LocalError(f"KOWALSKI_ROLE is {role}, which must be api or ingester: the images set it")
+        return system
 
     @classmethod
     def _in_this_folder(cls, tree: dict[str, Any]) -> Self:
