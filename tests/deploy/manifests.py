@@ -1,5 +1,6 @@
 """Kubernetes' documents as tests need them: read, built, and asked what Kubernetes would make of them."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -78,9 +79,9 @@ class Site:
         return {each["survey"] for each in labels if "survey" in each}
 
     def environment(self, workload: Document, container: Document) -> dict[str, str]:
-        """A container's environment, whatever a Secret holds replaced by ``secret``."""
+        """A container's environment, that of its image included; what a Secret holds is ``secret``."""
         labels = labels_of(workload)
-        environment: dict[str, str] = {}
+        environment = environment_of_image(container["image"])
         for source in container.get("envFrom", ()):
             environment |= self.named("ConfigMap", source["configMapRef"]["name"])["data"]
         for variable in container.get("env", ()):
@@ -109,6 +110,14 @@ class Site:
                         case command:  # in probes' commands Kubernetes fills in nothing of labels and ConfigMaps
                             assert not any("$" in word for word in command), command
                             yield command, environment
+
+
+def environment_of_image(image: str) -> dict[str, str]:
+    """What an image's own file sets in its last stage."""
+    name = image.partition(":")[0].rpartition("kowalski-")[2]
+    last = (ROOT / f"{name}.Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
+    lines = [line for line in last.splitlines() if line.startswith("ENV ")]
+    return dict(re.findall(r"(\w+)=(\S+)", " ".join(lines)))
 
 
 def filled(word: str, environment: dict[str, str]) -> str:
