@@ -18,7 +18,14 @@ from kowalski.config import ROOT, build, merge, settings_tree
 
 README = (ROOT / "README.md").read_text()
 DEFAULTS = (ROOT / "config.defaults.yaml").read_text()
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "models" / "stand-ins" / "README.md"])
+DOCUMENTS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *ROOT.glob("kubernetes/*.md"),
+        ROOT / "models" / "stand-ins" / "README.md",
+    ]
+)
 #: roots of paths that exist on somebody's machine only
 MACHINE_PATH = re.compile(r"(?<![\w.:])/(?:work|farm|home|root|Users)/\w+")
 
