@@ -115,7 +115,7 @@ def test_only_api_and_dashboard_are_published_and_on_loopback(bare: Clone) -> No
     assert published["mongo"] == published["kafka"] == {}
     assert [b["HostIp"] for b in published["api"]["4000/tcp"]] == ["127.0.0.1"]
     assert [b["HostIp"] for b in published["ingester"]["8787/tcp"]] == ["127.0.0.1"]
-    assert requests.get(f"http://127.0.0.1:{bare.dashboard_port}/status", timeout=30).status_code == 200
+    assert requests.get(f"http://127.0.0.1:{bare.dashboard_port}/info/main/workers.html", timeout=30).status_code == 200
 
 
 def test_files_with_secrets_are_their_owners_alone(bare: Clone) -> None:
