@@ -11,13 +11,15 @@ RUN .venv/bin/pip install --no-cache-dir --constraint requirements.txt --group a
 FROM python:3.11-slim-bookworm
 ENV PATH=/kowalski/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 USING_DOCKER=true KOWALSKI_ROLE=api \
     KOWALSKI__LOCAL__FOLDER=/tmp/kowalski KOWALSKI__LOCAL__MIN_FREE_GB=0 HOME=/kowalski/data/local
+RUN useradd --no-log-init --no-create-home --uid 10001 --gid 0 --home-dir /kowalski/data/local kowalski
 WORKDIR /kowalski
 COPY --from=build /kowalski/.venv .venv
 COPY --from=build --chown=10001:0 /kowalski/state data/local
-COPY config.defaults.yaml kowalski.py pyproject.toml requirements.txt version.tx[t] ./
+COPY CHANGELOG.md README.md config.defaults.yaml kowalski.py pyproject.toml requirements.txt version.tx[t] ./
 COPY data/schemas data/schemas
 COPY models/stand-ins models/stand-ins
 COPY tools tools
+COPY benchmarks benchmarks
 COPY tests tests
 COPY kowalski kowalski
 USER 10001:0

@@ -13,13 +13,15 @@ FROM python:3.11-slim-bookworm
 ENV PATH=/kowalski/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 USING_DOCKER=true KOWALSKI_ROLE=ingester \
     KOWALSKI__LOCAL__FOLDER=/tmp/kowalski KOWALSKI__LOCAL__MIN_FREE_GB=0 HOME=/kowalski/data/local \
     KOWALSKI__ML__FOLDER=data/local/models KOWALSKI__SCHEMAS__LSST__FOLDER=data/local/schemas/lsst
+RUN useradd --no-log-init --no-create-home --uid 10001 --gid 0 --home-dir /kowalski/data/local kowalski
 WORKDIR /kowalski
 COPY --from=build /kowalski/.venv .venv
 COPY --from=build --chown=10001:0 /kowalski/state data/local
-COPY config.defaults.yaml kowalski.py pyproject.toml requirements.txt version.tx[t] ./
+COPY CHANGELOG.md README.md config.defaults.yaml kowalski.py pyproject.toml requirements.txt version.tx[t] ./
 COPY data/schemas data/schemas
 COPY models/stand-ins models/stand-ins
 COPY tools tools
+COPY benchmarks benchmarks
 COPY tests tests
 COPY kowalski kowalski
 USER 10001:0

@@ -30,6 +30,8 @@ class Command(NamedTuple):
     help: str
     #: all that follows goes to ``run`` as it is, in ``arguments.arguments``
     passes_through: bool = False
+    #: it needs the database or the dask clusters: where there are containers it runs in one of them
+    inside: bool = False
 
 
 COMMANDS = {
@@ -43,13 +45,13 @@ COMMANDS = {
     "status": Command("kowalski.local.status", "what runs, and how it is doing"),
     "logs": Command("kowalski.local.logs", "what the programs say"),
     "seed": Command("kowalski.local.seed", "dumps restored into the database"),
-    "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks"),
-    "replay": Command("kowalski.night.replay", "a night again"),
-    "outbox": Command("kowalski.local.outbox", "what waits to be sent, what was refused, and another try"),
+    "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks", inside=True),
+    "replay": Command("kowalski.night.replay", "a night again", inside=True),
+    "outbox": Command("kowalski.local.outbox", "what waits to be sent, what was refused, and another try", inside=True),
     "filter": Command("kowalski.local.filter_files", "filters kept as files: validate, run, explain, push"),
     "schema": Command("kowalski.local.schema", "what packets have otherwise than their survey's own schema"),
     "new-survey": Command("kowalski.local.new_survey", "a survey's first module, settings and test, from a packet"),
-    "migrate": Command("kowalski.local.migrate", "what a database of Kowalski 3 needs, and do it"),
+    "migrate": Command("kowalski.local.migrate", "what a database of Kowalski 3 needs, and do it", inside=True),
     "benchmark": Command("benchmarks.chain", "measure the whole chain on this machine"),
 }
 
@@ -192,7 +194,13 @@ def run(name: str, arguments: list) -> int:
         return int(module.run(argparse.Namespace(arguments=arguments)))
     parser = argparse.ArgumentParser(prog=f"kowalski.py {name}", description=command.help)
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(arguments)))
+    options = parser.parse_args(arguments)
+    if command.inside:
+        from kowalski.local import compose
+
+        if compose.is_meant(local=False):
+            return int(compose.inside(name, arguments))
+    return int(module.run(options))
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ def setup_logging(program: str, level: str | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level or os.environ.get("KOWALSKI_LOG_LEVEL", "INFO"))
-    for noisy in ("asyncio", "urllib3", "pymongo", "matplotlib"):
+    for noisy in ("asyncio", "distributed", "urllib3", "pymongo", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -8,15 +8,25 @@ from typing import Any
 
 import pytest
 
+from kowalski.config import in_container, load_config
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.database.replica_set import drop_database, prepare
 from kowalski.local import ports
 from kowalski.local.system import LocalSystem
-from kowalski.settings import Database
+from kowalski.settings import Config, Database
+
+#: the settings of the container that the tests run in, if they do
+CONTAINER = pytest.StashKey[Config | None]()
 
 
-def pytest_configure() -> None:
-    """Processes that share the tests have ports of their own."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes that share the tests have ports of their own; settings of a container serve to find its MongoDB only."""
+    config.stash[CONTAINER] = load_config() if in_container() else None
+    for variable in [
+        name for name in os.environ if in_container() and name.startswith(("KOWALSKI__", "KOWALSKI_CONFIG"))
+    ]:
+        del os.environ[variable]
+    load_config.cache_clear()
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         share = len(ports.RANGE) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         first = ports.RANGE.start + share * int(worker.removeprefix("gw"))
@@ -26,6 +36,8 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     """A system of which each test starts what it needs; its mongod and Kafka serve the whole session."""
+    if in_container():
+        pytest.skip("its MongoDB or Kafka must be its own, and the images have none")
     system = LocalSystem.isolated(tmp_path_factory.mktemp("services"), {"local": {"mongod_cache_gb": 0.25}})
     yield system
     system.stop()
@@ -33,13 +45,22 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
 
 
 @pytest.fixture(scope="session")
-def fresh_database(services: LocalSystem) -> Iterator[Callable[[], Database]]:
+def mongodb(request: pytest.FixtureRequest) -> Database:
+    """A MongoDB for tests: one of their own, in containers the one of all."""
+    if container := request.config.stash[CONTAINER]:
+        return container.database
+    services: LocalSystem = request.getfixturevalue("services")
+    services.start(["mongod"])
+    return services.config.database
+
+
+@pytest.fixture(scope="session")
+def fresh_database(mongodb: Database) -> Iterator[Callable[[], Database]]:
     """A function that gives the settings of a new, empty database with its own users, dropped at the end."""
     made: list[Database] = []
 
     def make() -> Database:
-        services.start(["mongod"])
-        settings = services.config.database.model_copy(update={"db": f"test_{secrets.token_hex(4)}"})
+        settings = mongodb.model_copy(update={"db": f"kowalski_test_{secrets.token_hex(4)}"})
         prepare(settings, timeout=10)
         made.append(settings)
         return settings
@@ -65,7 +86,7 @@ def mongo(mongo_settings: Database) -> Iterator[MongoDatabase]:
 
 @pytest.fixture(scope="session")
 def kafka(services: LocalSystem) -> str:
-    """Address of a Kafka; topics need names that no other test uses."""
+    """Address of a Kafka of the tests' own; topics need names that no other test uses."""
     services.start(["kafka"])
     return services.config.kafka.bootstrap_servers
 
@@ -73,6 +94,8 @@ def kafka(services: LocalSystem) -> str:
 @pytest.fixture
 def local_system(tmp_path: Path) -> Iterator[Callable[..., LocalSystem]]:
     """A function that makes a whole system (arguments as `LocalSystem.isolated` after the folder), stopped at the end."""
+    if in_container():
+        pytest.skip("it starts a system of its own, whose MongoDB and Kafka are not in the images")
     made: list[LocalSystem] = []
 
     def make(changes: dict[str, Any] | None = None, **arguments: Any) -> LocalSystem:

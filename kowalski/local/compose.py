@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
 import string
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
 
 import psutil
 
@@ -24,6 +27,8 @@ VERSION_FILE = ROOT / "version.txt"
 
 #: services of the images that are built here; in each, kowalski.py knows its own programs
 BUILT = ("api", "ingester")
+#: where their containers may write
+STATE = "/kowalski/data/local"
 #: s until all containers are healthy
 PATIENCE = 300
 GB = 1024**3
@@ -36,34 +41,80 @@ def is_meant(local: bool) -> bool:
     return FILE.exists() and not local and not in_container()
 
 
-def compose(*arguments: str, stdin: IO[bytes] | int | None = None) -> int:
+def compose(*arguments: str) -> int:
     """Run ``docker compose`` on this folder's file; its exit status.
 
     Raises
     ------
     LocalError : there is no Docker Compose, or no engine answers it
     """
-    return subprocess.call([*_command(), "-f", str(FILE), *arguments], cwd=ROOT, stdin=stdin)
+    return subprocess.call(command(*arguments), cwd=ROOT)
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of ``docker compose`` on this folder's file; raises as `compose`."""
+    return [*_command(), "-f", str(FILE), "--project-directory", str(ROOT), *arguments]
 
 
 def answer(*arguments: str) -> str:
     """What ``docker compose`` prints."""
-    done = subprocess.run([*_command(), "-f", str(FILE), *arguments], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LocalError(f"docker compose {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
 
 
-def in_service(service: str, *command: str, stdin: IO[bytes] | int | None = subprocess.DEVNULL) -> int:
-    """Run a command in a service's container that runs; its exit status."""
-    return compose("exec", "-T", service, *command, stdin=stdin)
-
-
-def said_in(service: str, *command: str) -> str:
+def said_in(service: str, *arguments: str) -> str:
     """What a command prints in a service's container, whatever its exit status."""
-    call = [*_command(), "-f", str(FILE), "exec", "-T", service, *command]
+    call = command("exec", "-T", service, *arguments)
     done = subprocess.run(call, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return done.stdout or done.stderr
+
+
+def inside(name: str, arguments: Sequence[str]) -> int:
+    """Run a command of kowalski.py in the ingester, whose MongoDB and dask clusters nobody else reaches; its exit status.
+
+    A folder or file after ``--from`` (``dir:PATH``, ``tar:PATH``) is copied there for as long as it takes.
+    """
+    given = list(arguments)
+    place = given.index("--from") + 1 if "--from" in given[:-1] else None
+    kind, _, path = given[place].rpartition(":") if place else ("", "", "")
+    with copied("ingester", [path] if path and os.path.exists(path) else []) as paths:
+        if place and paths:
+            given[place] = f"{kind}:{paths[0]}" if kind else paths[0]
+        terminal = [] if sys.stdout.isatty() and sys.stdin.isatty() else ["-T"]
+        return compose("exec", *terminal, "ingester", "python", "kowalski.py", name, *given)
+
+
+@contextmanager
+def copied(service: str, paths: Sequence[str]) -> Iterator[list[str]]:
+    """Files or folders of this machine in a service's container, under the names given; gone at the end."""
+    if not paths:
+        yield []
+        return
+    container = answer("ps", "-q", service).strip()
+    if not container:
+        raise LocalError(f"{service} has no container: ./kowalski.py up starts it")
+    folder = f"{STATE}/from-host-{secrets.token_hex(4)}"
+    kept = [f"{folder}/{number}" for number in range(len(paths))]
+    try:
+        for path, place in zip(paths, kept, strict=True):
+            _send(container, path, place)
+        yield [f"{place}/{os.path.basename(os.path.abspath(path))}" for path, place in zip(paths, kept, strict=True)]
+    finally:
+        # folders that may not be written to keep what is in them
+        remove = f"chmod --recursive u+w {folder} && rm --recursive {folder}"
+        subprocess.run(["docker", "exec", container, "sh", "-c", remove], check=False)
+
+
+def _send(container: str, path: str, place: str) -> None:
+    """A file or folder lies in a folder of a container, and belongs to the container's user."""
+    parent, name = os.path.split(os.path.abspath(path))
+    unpack = f"mkdir -p {place} && tar --extract --no-same-owner --file - --directory {place}"
+    with subprocess.Popen(
+        ["tar", "--create", "--dereference", "--file", "-", "--directory", parent, name], stdout=subprocess.PIPE
+    ) as tar:
+        subprocess.run(["docker", "exec", "-i", container, "sh", "-c", unpack], stdin=tar.stdout, check=True)
 
 
 # What must be there before
@@ -177,6 +228,7 @@ def _knows_all() -> bool:
     return _command() == ["docker", "compose"]
 
 
+@cache
 def _command() -> Sequence[str]:
     without = f"--local runs the same on this machine without it ({FILE.name} stands for containers)"
     if shutil.which("docker") is None:

@@ -1,20 +1,64 @@
-"""./kowalski.py test: every test, by pytest, whose fixtures start and stop the services they need."""
+"""./kowalski.py test: every test, by pytest, whose fixtures start and stop the services they need.
+
+Where there is a docker-compose.yaml the tests run in its containers, against their MongoDB and Kafka.
+"""
 
 import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kowalski.config import ROOT
+from kowalski.local import compose
 
 #: processes that share all the tests, file by file, each with services of its own; more would want more than 8 GB
 MOST_PROCESSES = 4
+#: what runs in which container: each has the packages of its own programs. What starts a whole system runs outside only.
+IN_CONTAINERS = {
+    "ingester": ("alerts", "crossmatch", "database", "filters", "ml", "outbox", "simulation", "skyportal", "surveys", "worker"),
+    "api": ("api", "skymaps"),
+}  # fmt: skip
+#: folders of real data that the environment names
+DATA = ("KOWALSKI_TEST_DATA", "KOWALSKI_TEST_MODELS")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run pytest with the arguments given, or all tests, as many files at a time as there are cores; its exit status."""
+    """Run pytest with the arguments given, or all tests; its exit status.
+
+    ``--local``: here, even where there are containers; ``--deploy``: the tests that build images, start containers and
+    several hosts, and take their time.
+    """
+    given = [argument for argument in arguments.arguments if argument not in ("--local", "--deploy")]
+    local, deploy = ("--local" in arguments.arguments, "--deploy" in arguments.arguments)
+    if compose.is_meant(local or deploy):
+        return _in_containers(given)
     environment = {key: value for key, value in os.environ.items() if not key.upper().startswith("KOWALSKI__")}
     environment.pop("KOWALSKI_CONFIG", None)
+    if deploy:
+        given = ["-m", "deploy", *(given or ["tests/deploy"])]
     all_tests = ["--numprocesses", str(min(os.cpu_count() or 1, MOST_PROCESSES)), "--dist", "loadfile"]
-    command = [sys.executable, "-m", "pytest", "--rootdir", str(ROOT), *(arguments.arguments or all_tests)]
+    command = [sys.executable, "-m", "pytest", "--rootdir", str(ROOT), *(given or all_tests)]
     return subprocess.call(command, cwd=ROOT, env=environment)
+
+
+def _in_containers(given: list[str]) -> int:
+    """All tests in the containers that run, or those given in the ingester's; 0 if all pass."""
+    statuses = []
+    for service, folders in {"ingester": ()}.items() if given else IN_CONTAINERS.items():
+        print(f"in {service}:", flush=True)
+        with _data_in(service) as variables:
+            options = [f"--env={name}={value}" for name, value in variables.items()]
+            command = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q"]
+            tests = given or [f"tests/{folder}" for folder in folders]
+            statuses.append(compose.compose("exec", "-T", *options, service, *command, *tests))
+    return max(statuses)
+
+
+@contextmanager
+def _data_in(service: str) -> Iterator[dict[str, str]]:
+    """The folders that the environment names, copied into a container for as long as the tests run; variables that name them."""
+    named = {variable: folder for variable in DATA if (folder := os.environ.get(variable))}
+    with compose.copied(service, list(named.values())) as paths:
+        yield dict(zip(named, paths, strict=True))

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import socket
 from datetime import timedelta
 from typing import Any
 
+from kowalski.config import in_container
 from kowalski.database.client import connect
 from kowalski.database.processes import Processes
 from kowalski.errors import DatabaseError
@@ -71,7 +73,8 @@ def _of_containers(as_json: bool) -> int:
 def _signs_of_life(system: LocalSystem) -> list[dict[str, Any]]:
     database = connect(system.config.database, "reader")
     try:
-        return Processes(database).alive()
+        alive = Processes(database).alive()
+        return [each for each in alive if each["host"] == socket.gethostname()] if in_container() else alive
     except DatabaseError:  # the table shows mongod's state
         return []
     finally:
