@@ -56,13 +56,15 @@ def _filled(node: Any, variables: Mapping[str, str]) -> Any:
 def _filled_text(text: str, variables: Mapping[str, str]) -> str:
     def value(found: re.Match[str]) -> str:
         name, operator, rest = found.groups()
+        if name is None:
+            return "$"  # of $$
         if variables.get(name):
             return variables[name]
         assert operator != ":?", f"{name} {rest}"
         assert operator or name in variables, f"{name} has no default"
         return rest or ""
 
-    return re.sub(r"\$\{(\w+)(?:(:-|:\?)([^}]*))?\}", value, text)
+    return re.sub(r"\$\$|\$\{(\w+)(?:(:-|:\?)([^}]*))?\}", value, text)
 
 
 def compose() -> list[str]:

@@ -1,9 +1,11 @@
 """Behind traefik: what the compose file tells it is complete and safe, and routes as meant."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -279,6 +281,30 @@ def test_logins_are_counted_by_the_address_that_the_router_tells(
     assert "too many" in log_in(port, guesser, PASSWORD, X_Forwarded_For=honest)
     assert failures_until_refused(replicas[0].port, direct, [honest]) == 5  # past the router a claim counts for nothing
     assert log_in(port, honest, PASSWORD) == "in"
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the headers of the request."""
+
+    def do_GET(self) -> None:
+        text = json.dumps({key.lower(): value for key, value in self.headers.items()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_what_a_client_says_of_its_way_does_not_reach_the_api(table: Table) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as echo:
+        threading.Thread(target=echo.serve_forever, daemon=True).start()
+        with SmallRouter(table, {"api": [("127.0.0.1", echo.server_port)]}, ROUTER) as own:
+            claim = {"X_Forwarded_For": "192.0.2.1", "X_Real_Ip": "192.0.2.1", "X_Request_Id": "kept"}
+            _, _, got = ask(own.port("websecure"), "GET", "/", CLIENTS[0], **claim)
+        echo.shutdown()
+    assert (got["x-forwarded-for"], got.get("x-real-ip"), got["x-request-id"]) == (CLIENTS[0], None, "kept")
 
 
 def test_a_replica_that_is_gone_is_left_out(
