@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +135,12 @@ def test_only_the_routers_word_on_where_requests_come_from_is_believed(table: Ta
         assert (entrypoint.trusted, entrypoint.insecure) == ((), False), entrypoint.name
     address = option("traefik")["networks"]["router"]["ipv4_address"]
     assert trusted_proxies(option("api")) == [f"{address}/32"]
-    (subnet,) = load(TRAEFIK)["networks"]["router"]["ipam"]["config"]
-    assert ip_address(address) in ip_network(subnet["subnet"])
-    assert ip_address(address) not in ip_network(subnet["ip_range"])  # which a replica may get
-    assert address != subnet["gateway"]  # what comes from the host itself
-    assert ip_network(subnet["ip_range"]).subnet_of(ip_network(subnet["subnet"]))
+    (config,) = load(TRAEFIK)["networks"]["router"]["ipam"]["config"]
+    subnet, replicas = IPv4Network(config["subnet"]), IPv4Network(config["ip_range"])
+    assert ip_address(address) in subnet
+    assert ip_address(address) not in replicas  # else one of them might get it
+    assert replicas.subnet_of(subnet)
+    assert address != config["gateway"]  # from where the host itself comes
 
 
 def test_traefik_finds_the_replicas_of_this_project_alone(table: Table) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 #: options that the files may use, of the reference of traefik 3 (install configuration); ``*`` stands for a chosen name
@@ -57,7 +57,7 @@ class EntryPoint:
     redirect_to: str | None
     redirect_scheme: str
     redirect_permanent: bool
-    trusted: tuple[IPv4Network, ...]
+    trusted: tuple[IPv4Network | IPv6Network, ...]
     insecure: bool
     read_timeout: float
     write_timeout: float
