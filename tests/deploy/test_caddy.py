@@ -1,6 +1,6 @@
 """docker-compose.traefik.defaults.yaml with real containers, and Debian's caddy in traefik's place: TLS, replicas, logins.
 
-``pytest -m deploy tests/deploy/test_caddy.py``. The images of Kowalski have the tag in ``KOWALSKI_TEST_TAG`` (test); the api's is
+``./kowalski.py test --deploy tests/deploy/test_caddy.py``. The images of Kowalski have the tag in ``KOWALSKI_TEST_TAG`` (test); the api's is
 built where it is missing.
 """
 
@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import requests
 from compose_files import TRAEFIK, compose, raw
-from containers import Project, docker, image, wait_until
+from compose_project import Project, image
+from containers import docker, until
 
 from kowalski.config import ROOT
 
@@ -193,7 +194,7 @@ def test_logins_are_counted_by_the_clients_that_the_router_sees(project: Project
 def test_a_replica_that_dies_is_not_missed(project: Project, trust: ssl.SSLContext) -> None:
     victim = project.containers("api")[0]["Id"]
     docker("kill", victim)
-    wait_until(lambda: len(replica_addresses(project)) == 1, 20, "one replica")
+    until(lambda: len(replica_addresses(project)) == 1, "one replica", 20)
     assert [ask(trust, "GET", "/health/ready")[0] for _ in range(20)] == [200] * 20
     docker("start", victim)
     project.wait_healthy("api", 2)

@@ -4,30 +4,14 @@ import json
 import os
 import secrets
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from containers import docker, until
 
 from kowalski.config import ROOT, build, settings_tree
 from kowalski.local.secrets import write_env, write_missing
-
-
-def docker(*arguments: str) -> str:
-    """What a docker command prints; it has to succeed."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
-    return done.stdout
-
-
-def wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:
-    """Return when a condition is true."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not after {timeout} s"
-        time.sleep(0.5)
 
 
 class Project:
@@ -80,7 +64,7 @@ class Project:
             return sum(state.get("Health", {}).get("Status") == "healthy" for state in states) == number
 
         try:
-            wait_until(says, timeout, f"{number} healthy {service}")
+            until(says, f"{number} healthy {service}", timeout)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.compose('logs', '--tail', '30')}") from None
 
