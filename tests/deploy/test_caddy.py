@@ -199,9 +199,7 @@ def test_a_replica_that_dies_is_not_missed(project: Project, trust: ssl.SSLConte
     docker("start", victim)
     project.wait_healthy("api", 2)
     before = [served(address) for address in replica_addresses(project)]
-    wait_until(
-        lambda: ask(trust, "GET", "/health/live")[0] == 200 and grown(project, before), 60, "both replicas again"
-    )
+    until(lambda: ask(trust, "GET", "/health/live")[0] == 200 and grown(project, before), "both replicas", 60)
 
 
 def grown(project: Project, before: list[int]) -> bool:
