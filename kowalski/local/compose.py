@@ -92,9 +92,7 @@ def copied(service: str, paths: Sequence[str]) -> Iterator[list[str]]:
     if not paths:
         yield []
         return
-    container = answer("ps", "-q", service).strip()
-    if not container:
-        raise LocalError(f"{service} has no container: ./kowalski.py up starts it")
+    container = _first_container(service)
     folder = f"{STATE}/from-host-{secrets.token_hex(4)}"
     kept = [f"{folder}/{number}" for number in range(len(paths))]
     try:
@@ -105,6 +103,14 @@ def copied(service: str, paths: Sequence[str]) -> Iterator[list[str]]:
         # folders that may not be written to keep what is in them
         remove = f"chmod --recursive u+w {folder} && rm --recursive {folder}"
         subprocess.run(["docker", "exec", container, "sh", "-c", remove], check=False)
+
+
+def _first_container(service: str) -> str:
+    """The container of a service that ``exec`` takes too: the first of its replicas."""
+    of_it = [each for each in containers() if each["service"] == service]
+    if not of_it:
+        raise LocalError(f"{service} has no container: ./kowalski.py up starts it")
+    return str(min(of_it, key=lambda each: each["number"])["container"])
 
 
 def _send(container: str, path: str, place: str) -> None:
@@ -200,7 +206,7 @@ def wait_until_ready(progress: Progress) -> None:
 
 
 def containers() -> list[dict[str, Any]]:
-    """This folder's containers: service, state in words, whether it is ready, exit status (None while it runs)."""
+    """This folder's containers: service, number among its replicas, state in words, whether it is ready, exit status (None: runs)."""
     ids = answer("ps", "--all", "-q").split() if _knows_all() else answer("ps", "-q").split()
     if not ids:
         return []
@@ -213,8 +219,10 @@ def _state_of(inspected: dict[str, Any]) -> dict[str, Any]:
     ended = state["Status"] == "exited"
     words = str(state.get("Health", {}).get("Status") or state["Status"])
     done = ended and state["ExitCode"] == 0 and inspected["HostConfig"]["RestartPolicy"]["Name"] in ("", "no")
+    labels = inspected["Config"]["Labels"]
     return {
-        "service": inspected["Config"]["Labels"]["com.docker.compose.service"],
+        "service": labels["com.docker.compose.service"],
+        "number": int(labels["com.docker.compose.container-number"]),
         "container": inspected["Name"].removeprefix("/"),
         "state": "done" if done else words if not ended else f"exited with {state['ExitCode']}",
         "ready": done or (not ended and words in ("healthy", "running")),
