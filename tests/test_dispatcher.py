@@ -119,3 +119,13 @@ def test_absent_database_delays_and_loses_nothing(dispatcher: Dispatcher, tmp_pa
     assert finish(dispatcher) == [0, 1, 2, 3]
     assert done(tmp_path) == {0, 1, 2, 3}
     assert mongo.quarantine.count_documents({}) == 0
+
+
+def test_workers_that_joined_from_elsewhere_get_batches(config: Config) -> None:
+    """As many batches are under way as all the scheduler's workers take, not those of the settings."""
+    one = config.dask_for("ZTF").model_copy(update={"n_workers": 1})
+    dispatcher = Dispatcher("ZTF", config.model_copy(update={"dask": {"ztf": one}}))
+    try:
+        assert dispatcher.window == 2 * config.broker.batches_per_worker
+    finally:
+        dispatcher.close()
