@@ -221,7 +221,7 @@ def test_seed_restores_archives(fritz: Clone, tmp_path: Path) -> None:
     mongo = fritz.container("mongo")
     for tool in ("mongorestore", "mongodump"):  # the official image has them
         docker("cp", str(shutil.which(tool)), f"{mongo}:/usr/bin/{tool}")
-    log_in = 'mongodump -u "$MONGO_INITDB_ROOT_USERNAME" -p "$MONGO_INITDB_ROOT_PASSWORD" --archive --db kowalski'
+    log_in = 'mongodump -u "$MONGO_INITDB_ROOT_USERNAME" -p "$MONGO_INITDB_ROOT_PASSWORD" --authenticationDatabase admin --archive --db kowalski'
     command = f"{log_in} --collection filters"
     dump = subprocess.run(["docker", "exec", mongo, "sh", "-c", command], capture_output=True, check=True).stdout
     (tmp_path / "filters.dump").write_bytes(dump)
