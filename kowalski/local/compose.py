@@ -78,10 +78,10 @@ def inside(name: str, arguments: Sequence[str]) -> int:
     """
     given = list(arguments)
     place = given.index("--from") + 1 if "--from" in given[:-1] else None
-    kind, _, path = given[place].rpartition(":") if place else ("", "", "")
-    with copied("ingester", [path] if path and os.path.exists(path) else []) as paths:
+    kind, colon, path = given[place].rpartition(":") if place else ("", "", "")
+    with copied("ingester", [path] if os.path.exists(path) and (colon or name == "models") else []) as paths:
         if place and paths:
-            given[place] = f"{kind}:{paths[0]}" if kind else paths[0]
+            given[place] = f"{kind}{colon}{paths[0]}"
         terminal = [] if sys.stdout.isatty() and sys.stdin.isatty() else ["-T"]
         return compose("exec", *terminal, "ingester", "python", "kowalski.py", name, *given)
 
