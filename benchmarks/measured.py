@@ -131,8 +131,9 @@ class Measured:
 
     def steady(self, n: int, packets: Iterator[bytes] | None = None) -> Steady:
         """What the broker, stopped before, does with so many of the packets; they wait in Kafka, as far as it may hold them."""
-        packets, before = packets or self.packets, self.alerts.estimated_count()
+        packets = packets or self.packets
         sent = self.publish(islice(packets, min(n, AHEAD)), f"making and publishing {n} alerts", min(n, AHEAD))
+        before = self.alerts.estimated_count()  # only now: with the packets their objects' past may have been stored
         with self._fed(islice(packets, n - sent), before + sent), self.progress("timing", n) as show:
             self.start_broker()
             first, began, used = self.when(before + n * START, show)

@@ -32,9 +32,10 @@ def run(measured: Measured, options: Options) -> dict[str, Any]:
 
 def grown(measured: Measured, n: int, few: int, many: int) -> dict[str, Any]:
     """CPU per alert with so many alerts stored, then with so many more."""
+    before = measured.alerts.estimated_count()
     measured.publish(islice(measured.packets, MODELS), "alerts to copy", MODELS)
     measured.start_broker()
-    measured.when(measured.alerts.estimated_count() + MODELS)
+    measured.when(before + MODELS)
     measured.weights  # noqa: B018 - read while there are few
     steady, rows = {}, 0
     for stored in (few, many):

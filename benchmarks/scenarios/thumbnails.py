@@ -14,6 +14,7 @@ from kowalski.alerts.decode import Packet
 from kowalski.alerts.survey import Survey
 from kowalski.database.outbox import SKYPORTAL, Entry, Target
 from kowalski.errors import LocalError
+from kowalski.ml.convert import ensure_converted
 from kowalski.skyportal import messages
 from kowalski.skyportal.thumbnails import THUMBNAILS
 
@@ -34,6 +35,7 @@ def run(measured: Measured, options: Options) -> dict[str, Any]:
     """The figures: of alerts that went through a worker in this process, each a candidate of one filter at least."""
     survey, stored = measured.survey, measured.alerts
     measured.put_filters([passing_all(survey)])
+    ensure_converted(measured.system.config, survey.name)
     worker, done = AlertWorker(survey, measured.system.config), 0
     with measured.progress("storing candidates", options.n) as show:
         while data := list(islice(measured.packets, BATCH)):
