@@ -2,17 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from benchmarks.catalogs import Kind, fill, sizes_of
 from benchmarks.filters import benchmark_filters
@@ -70,6 +70,21 @@ class Steady:
         return sum(self.cpu.values())
 
 
+class Bar(NamedTuple):
+    """What is told how far something is."""
+
+    progress: Progress
+    task: TaskID
+
+    def more(self, done: int) -> None:
+        """So much more is done."""
+        self.progress.update(self.task, advance=done)
+
+    def at(self, done: int) -> None:
+        """So much is done in all."""
+        self.progress.update(self.task, completed=done)
+
+
 class Measured:
     """A system whose services run, of one survey, whose broker reads tonight's topic when told to."""
 
@@ -93,8 +108,8 @@ class Measured:
         recipes = self.system.config.database.xmatch.get(self.survey.name, {})
         began = time.monotonic()
         total = sum(sizes_of(recipes).values()) if kind == "full" else 0
-        with self.progress("catalogues", total) as show:
-            sizes = fill(self.database, kind, recipes, SEED, show)
+        with self.progress("catalogues", total) as bar:
+            sizes = fill(self.database, kind, recipes, SEED, bar.more)
         for collection in (self.alerts, Objects(self.database, self.survey), self.outbox):
             collection.ensure_indexes()
         return {"catalog_rows": sum(sizes.values()), "catalogs_seconds": round(time.monotonic() - began, 1)}
@@ -112,7 +127,8 @@ class Measured:
 
     def stop_broker(self) -> None:
         """The broker has ended; what is published then waits."""
-        self.system.supervisor.stop_program(self.broker)
+        if self.system.pid_of(self.broker):
+            self.system.supervisor.stop_program(self.broker)
         deadline = time.monotonic() + PATIENCE
         while self.system.pid_of(self.broker):
             self._not_after(deadline, f"{self.broker} does not stop")
@@ -123,10 +139,10 @@ class Measured:
 
     def publish(self, packets: Iterable[bytes], what: str, number: int) -> int:
         """The packets are in Kafka; how many."""
-        with self.publisher() as publisher, self.progress(what, number) as show:
+        with self.publisher() as publisher, self.progress(what, number) as bar:
             for place, data in enumerate(packets):
                 publisher.send(self.topic, data, f"packet {place}")
-                show(1)
+                bar.more(1)
         return publisher.sent
 
     def steady(self, n: int, packets: Iterator[bytes] | None = None) -> Steady:
@@ -134,45 +150,48 @@ class Measured:
         packets = packets or self.packets
         sent = self.publish(islice(packets, min(n, AHEAD)), f"making and publishing {n} alerts", min(n, AHEAD))
         before = self.alerts.estimated_count()  # only now: with the packets their objects' past may have been stored
-        with self._fed(islice(packets, n - sent), before + sent), self.progress("timing", n) as show:
+        with self._fed(islice(packets, n - sent), before + sent), self.progress("timing", n) as bar:
             self.start_broker()
-            first, began, used = self.when(before + n * START, show)
-            last, ended, used_then = self.when(before + n * STOP, show)
-            self.when(before + n, show)
+            first, began, used = self.when(before + n * START, bar, before)
+            last, ended, used_then = self.when(before + n * STOP, bar, before)
+            self.when(before + n, bar, before)
         if last == first:
             raise LocalError(f"{n} alerts are too few to find a steady state: give a larger --n")
         return Steady((last - first) / (ended - began), per_alert(used, used_then, last - first))
 
-    def when(
-        self, alerts: float, show: Callable[[int], None] = lambda more: None
-    ) -> tuple[int, float, dict[str, float]]:
-        """Number stored, time and CPU seconds at the moment when so many alerts are stored."""
-        deadline, seen = time.monotonic() + PATIENCE, self.alerts.estimated_count()
+    def when(self, alerts: float, bar: Bar | None = None, before: int = 0) -> tuple[int, float, dict[str, float]]:
+        """Number stored, time and CPU seconds at the moment when so many alerts are stored; ``before`` were when the bar began."""
+        deadline, seen = time.monotonic() + PATIENCE, -1
         while (stored := self.alerts.estimated_count()) < alerts:
-            show(stored - seen)
             if stored != seen:
                 deadline, seen = time.monotonic() + PATIENCE, stored
+                if bar:
+                    bar.at(stored - before)
             self._not_after(
                 deadline, f"only {stored} alerts stored, none for {PATIENCE:g} s; see the logs of its programs"
             )
-        show(stored - seen)
+        if bar:
+            bar.at(stored - before)
         return stored, time.monotonic(), cpu_seconds(self.system, self.survey)
 
-    def wait_for(self, sightings: list[float], number: int) -> None:
+    def wait_for(self, sightings: Sized, number: int, bar: Bar) -> None:
         """So many entries were seen in the outbox."""
-        deadline = time.monotonic() + PATIENCE
+        deadline, seen = time.monotonic() + PATIENCE, 0
         while len(sightings) < number:
+            if len(sightings) != seen:
+                deadline, seen = time.monotonic() + PATIENCE, len(sightings)
+                bar.at(seen)
             self._not_after(
-                deadline, f"only {len(sightings)} of {number} alerts seen in the outbox after {PATIENCE:g} s"
+                deadline, f"{seen} of {number} alerts seen in the outbox, none for {PATIENCE:g} s; see the logs"
             )
+        bar.at(number)
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar on the console; what it gives is told how much more is done."""
+    def progress(self, what: str, total: int) -> Iterator["Bar"]:
+        """A bar on the console."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console) as bar:
-            task = bar.add_task(what, total=total or None)
-            yield lambda more: bar.update(task, advance=more)
+            yield Bar(bar, bar.add_task(what, total=total or None))
 
     def publisher(self) -> Publisher:
         """To tonight's Kafka."""

@@ -18,23 +18,20 @@ def packets(options: Options) -> int:
 def run(measured: Measured, options: Options) -> dict[str, Any]:
     """The figures; latencies of the first and the last alert are from the moment when the burst began."""
     spool, n = measured.system.folder / "burst", options.n
-    with measured.progress(f"making {n} alerts", n) as show:
+    with measured.progress(f"making {n} alerts", n) as bar:
         sizes = []
         for size in spooled(islice(measured.packets, n), spool):
             sizes.append(size)
-            show(1)
+            bar.more(1)
     warm(measured)
-    with watch(measured) as sightings, measured.publisher() as publisher, measured.progress("timing", n) as show:
+    with watch(measured) as sightings, measured.publisher() as publisher, measured.progress("timing", n) as bar:
         publisher.make_topic(measured.topic)
         began = time.time()
         for data in unspooled(spool, sizes):
             publisher.send(measured.topic, data, "an alert of the burst")
         publisher.flush()
         published = time.time() - began
-        while len(sightings.seen) < n:
-            before = len(sightings.seen)
-            measured.wait_for(sightings.seen, before + 1)
-            show(len(sightings.seen) - before)
+        measured.wait_for(sightings.seen, n, bar)
     spool.unlink()
     last = max(sightings.seen) - began
     return {

@@ -41,8 +41,8 @@ def grown(measured: Measured, n: int, few: int, many: int) -> dict[str, Any]:
     for stored in (few, many):
         measured.stop_broker()
         more = stored - measured.alerts.estimated_count()
-        with measured.progress(f"storing up to {stored} alerts", more) as show:
-            store_rows(measured.database, measured.survey, more, show, rows)
+        with measured.progress(f"storing up to {stored} alerts", more) as bar:
+            store_rows(measured.database, measured.survey, more, bar.more, rows)
         rows += more
         measured.settle()
         steady[stored] = measured.steady(n)

@@ -40,14 +40,13 @@ def latency(measured: Measured, number: int) -> dict[str, float]:
     with (
         watch(measured) as sightings,
         measured.publisher() as publisher,
-        measured.progress("lone alerts", number) as show,
+        measured.progress("lone alerts", number) as bar,
     ):
         for data in islice(measured.packets, number):
             publisher.send(measured.topic, data, "a lone alert")
             publisher.flush()
-            show(1)
             time.sleep(PAUSE)
-        measured.wait_for(sightings.seen, number)
+        measured.wait_for(sightings.seen, number, bar)
     return sightings.percentiles()
 
 

@@ -37,12 +37,12 @@ def run(measured: Measured, options: Options) -> dict[str, Any]:
     measured.put_filters([passing_all(survey)])
     ensure_converted(measured.system.config, survey.name)
     worker, done = AlertWorker(survey, measured.system.config), 0
-    with measured.progress("storing candidates", options.n) as show:
+    with measured.progress("storing candidates", options.n) as bar:
         while data := list(islice(measured.packets, BATCH)):
             now = datetime.now(UTC)
             worker.process([Packet(each, "benchmark", 0, done + place, now) for place, each in enumerate(data)])
             done += len(data)
-            show(len(data))
+            bar.more(len(data))
     candidates = []
     for alert in stored.collection.find():
         entries = measured.outbox.pending_of(Target(survey.name, alert["objectId"], SKYPORTAL))
