@@ -61,6 +61,7 @@ def fill(
     if kind == "small":
         for name, rows in surroundings.items():
             store.replace(name, rows)
+            done(len(rows))
         return {name: len(rows) for name, rows in surroundings.items()}
     sizes = sizes_of(recipes) if sizes is None else sizes
     for number, (name, size) in enumerate(sizes.items()):

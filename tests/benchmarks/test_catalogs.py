@@ -1,7 +1,5 @@
 """The benchmark's catalogues: as many, as large and with such fields as a real night's."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from emptied import mongo_settings, shared_settings
@@ -25,8 +23,8 @@ def recipes() -> dict[str, Recipe]:
 
 
 @pytest.fixture(scope="module")
-def sample(recipes: dict[str, Recipe]) -> Iterator[dict[str, list[dict[str, object]]]]:
-    yield {name: list(rows_anywhere(recipe, 300, np.random.default_rng(1))) for name, recipe in recipes.items()}
+def sample(recipes: dict[str, Recipe]) -> dict[str, list[dict[str, object]]]:
+    return {name: list(rows_anywhere(recipe, 300, np.random.default_rng(1))) for name, recipe in recipes.items()}
 
 
 def test_full_is_14_of_which_one_has_two_million_rows_and_one_a_million(recipes: dict[str, Recipe]) -> None:
