@@ -6,15 +6,13 @@ python -m benchmarks.disk [--survey S] [--n N] [--alerts DIR]
 import argparse
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chain import SEED
 from benchmarks.filters import benchmark_filters
 from benchmarks.floor import BATCH
-from benchmarks.restamp import restamped
+from benchmarks.packets import SEED, packets_of_tonight
 from kowalski.alert_worker import AlertWorker
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.survey import Survey, get_survey
@@ -24,8 +22,6 @@ from kowalski.database.client import MongoDatabase, connect
 from kowalski.database.filters import Filters
 from kowalski.local.system import LocalSystem
 from kowalski.simulation.catalogs import catalogs
-from kowalski.simulation.night import simulate
-from kowalski.simulation.reshape import reshaped
 
 FOLDER = ROOT / "data" / "local" / "disk"
 
@@ -61,7 +57,7 @@ def measured(system: LocalSystem, survey: Survey, arguments: argparse.Namespace)
     worker.objects.ensure_indexes()
     worker.outbox.ensure_indexes()
     admin = connect(system.config.database, "admin")
-    packets, before, size = _packets(survey, arguments), _traffic(admin), 0
+    packets, before, size = packets_of_tonight(survey, arguments.n, arguments.alerts), _traffic(admin), 0
     now = datetime.now(UTC)
     for first in range(0, arguments.n, BATCH):
         batch = [
@@ -88,14 +84,6 @@ def measured(system: LocalSystem, survey: Survey, arguments: argparse.Namespace)
         "packets": "re-stamped" if arguments.alerts else "simulated",
         "bytes_per_alert": {name: round(value / arguments.n) for name, value in per_alert.items()},
     }
-
-
-def _packets(survey: Survey, arguments: argparse.Namespace) -> Iterator[bytes]:
-    now = datetime.now(UTC)
-    if arguments.alerts:
-        return restamped(arguments.alerts, survey, arguments.n, now.timestamp() / 86400 + 2440587.5)
-    night = simulate(arguments.n, objects=arguments.n, seed=SEED, night=f"{now:%Y%m%d}")
-    return (alert.data for alert in reshaped(night, survey))
 
 
 def _on_disk(database: MongoDatabase, collection: str, what: str) -> int:

@@ -10,6 +10,8 @@ from kowalski.database.indexes import GEO, Index, ensure_indexes
 MAX_TIME_MS = 30_000
 #: cones of one round trip; MongoDB takes 1000 stages
 MAX_CONES = 900
+#: of every catalogue
+INDEXES = [Index("radec__id", [GEO, ("_id", 1)])]
 #: rows in the first answer: all of them, as far as its 16 MiB go, since another would be another round trip
 FIRST_ROWS = 100_000
 
@@ -30,7 +32,7 @@ class Catalogs:
         collection = self.database[catalog]
         with translated(f"write {catalog}"):
             collection.delete_many({})
-            ensure_indexes(collection, [Index("radec__id", [GEO, ("_id", 1)])])
+            ensure_indexes(collection, INDEXES)
             if rows:
                 collection.insert_many(rows, ordered=False)
 

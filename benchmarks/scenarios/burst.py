@@ -1,0 +1,58 @@
+"""A burst: alerts published all at once while the broker has nothing to do; how long the first and the last take to the outbox."""
+
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measured import Measured, Options
+from benchmarks.scenarios.lone import WARM, warm, watch
+
+
+def packets(options: Options) -> int:
+    """How many packets it takes."""
+    return WARM + options.n
+
+
+def run(measured: Measured, options: Options) -> dict[str, Any]:
+    """The figures; latencies of the first and the last alert are from the moment when the burst began."""
+    spool, n = measured.system.folder / "burst", options.n
+    with measured.progress(f"making {n} alerts", n) as bar:
+        sizes = []
+        for size in spooled(islice(measured.packets, n), spool):
+            sizes.append(size)
+            bar.more(1)
+    warm(measured)
+    with watch(measured) as sightings, measured.publisher() as publisher, measured.progress("timing", n) as bar:
+        publisher.make_topic(measured.topic)
+        began = time.time()
+        for data in unspooled(spool, sizes):
+            publisher.send(measured.topic, data, "an alert of the burst")
+        publisher.flush()
+        published = time.time() - began
+        measured.wait_for(sightings.seen, n, bar)
+    spool.unlink()
+    last = max(sightings.seen) - began
+    return {
+        "published_seconds": round(published, 2),
+        "first_ms": round((min(sightings.seen) - began) * 1000, 1),
+        "last_ms": round(last * 1000, 1),
+        "alerts_per_second": round(n / last, 1),
+        "latency_ms": sightings.percentiles(),
+    }
+
+
+def spooled(packets: Iterable[bytes], file: Path) -> Iterator[int]:
+    """The packets are in a file, one after the other; the size of each, as it is written."""
+    with file.open("wb") as stream:
+        for data in packets:
+            stream.write(data)
+            yield len(data)
+
+
+def unspooled(file: Path, sizes: Iterable[int]) -> Iterator[bytes]:
+    """The packets of a file, by their sizes."""
+    with file.open("rb") as stream:
+        for size in sizes:
+            yield stream.read(size)
