@@ -130,6 +130,11 @@ def leftovers() -> dict[str, list[str]]:
     }
 
 
+def nameless_volumes() -> set[str]:
+    """Volumes that belong to no container any more and have no name but a number: what an image's VOLUME leaves behind."""
+    return {name for name in docker("volume", "ls", "-q", "--filter=dangling=true").split() if len(name) == 64}
+
+
 def inspect(name: str) -> dict[str, Any]:
     """What Docker knows of a container or an image."""
     found: list[dict[str, Any]] = json.loads(docker("inspect", name))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from containers import Clone, docker, engine_answers, inspect, leftovers, until
+from containers import Clone, docker, engine_answers, inspect, leftovers, nameless_volumes, until
 
 pytestmark = [
     pytest.mark.deploy,
@@ -66,12 +66,14 @@ def fritz(bare: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clo
 
 
 def _up(clone: Clone, *options: str) -> Iterator[Clone]:
+    before = nameless_volumes()
     try:
         assert "Kowalski is up in containers" in clone.run("up", *options)
         yield clone
     finally:
         clone.run("down", "--wipe", "--yes")
     assert leftovers() == {"containers": [], "volumes": [], "networks": []}
+    assert nameless_volumes() <= before
 
 
 def count(clone: Clone) -> int:
