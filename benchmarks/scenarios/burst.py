@@ -8,10 +8,24 @@ from typing import Any
 
 from benchmarks.measured import Measured, Options
 from benchmarks.scenarios.lone import WARM, warm, watch
+from kowalski.errors import LocalError
+
+
+#: alerts of which Kafka, which keeps messages by size, drops none before it was read
+MOST = 40_000
 
 
 def packets(options: Options) -> int:
-    """How many packets it takes."""
+    """How many packets it takes.
+
+    Raises
+    ------
+    LocalError : Kafka would not keep as many
+    """
+    if options.n > MOST:
+        raise LocalError(
+            f"--n {options.n}: a burst of {MOST} alerts at most, or Kafka drops the first before they are read"
+        )
     return WARM + options.n
 
 
