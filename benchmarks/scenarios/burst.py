@@ -10,7 +10,6 @@ from benchmarks.measured import Measured, Options
 from benchmarks.scenarios.lone import WARM, warm, watch
 from kowalski.errors import LocalError
 
-
 #: alerts of which Kafka, which keeps messages by size, drops none before it was read
 MOST = 40_000
 
