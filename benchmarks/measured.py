@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -150,11 +151,18 @@ class Measured:
         packets = packets or self.packets
         sent = self.publish(islice(packets, min(n, AHEAD)), f"making and publishing {n} alerts", min(n, AHEAD))
         before = self.alerts.estimated_count()  # only now: with the packets their objects' past may have been stored
-        with self._fed(islice(packets, n - sent), before + sent), self.progress("timing", n) as bar:
-            self.start_broker()
+        with (
+            self._fed(islice(packets, n - sent), before + sent),
+            self.progress("timing", n) as bar,
+            ThreadPoolExecutor(
+                1
+            ) as starter,  # it reads before it is known to be ready: the clock doesn't wait for that
+        ):
+            starting = starter.submit(self.start_broker)
             first, began, used = self.when(before + n * START, bar, before)
             last, ended, used_then = self.when(before + n * STOP, bar, before)
             self.when(before + n, bar, before)
+            starting.result()
         if last == first:
             raise LocalError(f"{n} alerts are too few to find a steady state: give a larger --n")
         return Steady((last - first) / (ended - began), per_alert(used, used_then, last - first))
