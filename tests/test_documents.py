@@ -3,15 +3,14 @@
 import argparse
 import dataclasses
 import importlib
-import importlib.util
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
+from command_line import command_line
 
 from kowalski.alerts.survey import Survey
 from kowalski.config import ROOT, build, merge, settings_tree
@@ -28,17 +27,6 @@ DOCUMENTS = sorted(
 )
 #: roots of paths that exist on somebody's machine only
 MACHINE_PATH = re.compile(r"(?<![\w.:])/(?:work|farm|home|root|Users)/\w+")
-
-
-@pytest.fixture(scope="module")
-def command_line() -> ModuleType:
-    """The script kowalski.py, which has the package's name, as a module."""
-    spec = importlib.util.spec_from_file_location("kowalski_command_line", ROOT / "kowalski.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def blocks(language: str) -> list[str]:
@@ -88,9 +76,9 @@ def test_the_first_two_commands() -> None:
     assert commands[:2] == ["./kowalski.py demo", "./kowalski.py test"]
 
 
-def test_every_command_stands_in_the_table(command_line: ModuleType) -> None:
+def test_every_command_stands_in_the_table() -> None:
     rows = re.findall(r"^\| `([\w-]+)[ `]", README, re.MULTILINE)
-    assert [name for name in rows if name in command_line.COMMANDS] == list(command_line.COMMANDS)
+    assert [name for name in rows if name in command_line().COMMANDS] == list(command_line().COMMANDS)
 
 
 def names_of(parser: argparse.ArgumentParser) -> Iterator[list[str]]:
@@ -104,8 +92,8 @@ def names_of(parser: argparse.ArgumentParser) -> Iterator[list[str]]:
             yield list(action.option_strings) or [str(action.metavar or action.dest.upper())]
 
 
-def test_every_option_stands_in_its_commands_row(command_line: ModuleType) -> None:
-    for name, command in command_line.COMMANDS.items():
+def test_every_option_stands_in_its_commands_row() -> None:
+    for name, command in command_line().COMMANDS.items():
         if command.passes_through:
             continue
         row = next(line for line in README.splitlines() if re.match(rf"\| `{name}[ `]", line))

@@ -42,8 +42,7 @@ def engine_answers() -> bool:
     """Whether there is a Docker engine with Compose."""
     if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         return False
-    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
-    return plugin or shutil.which("docker-compose") is not None
+    return _has_plugin() or shutil.which("docker-compose") is not None
 
 
 @dataclass

@@ -71,44 +71,17 @@ class Network:
         for host, address in self.addresses.items():
             _ip("netns", "add", self._name(host))
             _ip("-n", self._name(host), "link", "set", "lo", "up")
-            _ip(
-                "link",
-                "add",
-                "name",
-                host,
-                "netns",
-                self._switch,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "netns",
-                self._name(host),
-            )
-            self._plug(host)
+            self._join(host, "eth0", self._name(host))
             _ip("-n", self._name(host), "address", "add", f"{address}/{PREFIX}", "dev", "eth0")
             _ip("-n", self._name(host), "link", "set", "eth0", "up")
-        _ip(
-            "link",
-            "add",
-            "name",
-            "outside",
-            "netns",
-            self._switch,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            self._ours,
-            "netns",
-            str(os.getpid()),
-        )
-        self._plug("outside")
+        self._join("outside", self._ours, str(os.getpid()))
         _ip("address", "add", f"{self.outside}/{PREFIX}", "dev", self._ours)
         _ip("link", "set", self._ours, "up")
 
-    def _plug(self, port: str) -> None:
+    def _join(self, port: str, end: str, namespace: str) -> None:
+        """A cable from a port of the switch to a device of a namespace, given by its name or by a process in it."""
+        peer = ("peer", "name", end, "netns", namespace)
+        _ip("link", "add", "name", port, "netns", self._switch, "type", "veth", *peer)
         _ip("-n", self._switch, "link", "set", "dev", port, "master", "switch")
         _ip("-n", self._switch, "link", "set", "dev", port, "up")
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import yaml
+from command_line import command_line
 from manifests import (
     FOLDER,
     SURVEYS,
@@ -137,17 +137,6 @@ def test_programs_are_there_and_take_what_they_are_given(site: Site) -> None:
     brokers = {module_of(survey) for survey in site.surveys()}
     others = {"api", "outbox", "dask_cluster", "local.alive", "local.prepare"}
     assert seen == brokers | {f"kowalski.{name}" for name in others}
-
-
-@cache
-def command_line() -> ModuleType:
-    """The script kowalski.py, which has the package's name, as a module."""
-    spec = importlib.util.spec_from_file_location("kowalski_command_line", ROOT / "kowalski.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @cache

@@ -1,6 +1,5 @@
 """The command line before there is anything but a Python."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from command_line import command_line
 
 from kowalski.config import ROOT
 
@@ -17,12 +17,7 @@ SCRIPT = ROOT / "kowalski.py"
 @pytest.fixture(scope="module")
 def bootstrap() -> ModuleType:
     """kowalski.py as a module (its name is that of the package too)."""
-    spec = importlib.util.spec_from_file_location("kowalski_command_line", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return command_line()
 
 
 @pytest.mark.parametrize("version", [(2, 7, 18), (3, 6, 15), (3, 10, 13), (3, 14, 0), (4, 0, 0)])
