@@ -9,28 +9,19 @@ import shutil
 import sys
 import tarfile
 import tempfile
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import urlparse
 
-import requests
-
 from kowalski.config import ROOT, load_config
-from kowalski.errors import ModelError
+from kowalski.downloads.transfer import Progress, download
+from kowalski.errors import ModelError, SourceError
 from kowalski.ml.weights import digest, weights_path
 from kowalski.settings import ML, ModelSettings
 
-ATTEMPTS = 3
-PAUSE = 2.0  # s between them
-TIMEOUT = (10, 60)  # s to connect, s without a byte
-CHUNK = 1 << 18
 MAX_UNPACKED = 4 << 30
-
-Progress = Callable[[int, int], None]
-"""Called with bytes so far and bytes in all (0: unknown)."""
 
 
 class Outcome(NamedTuple):
@@ -130,7 +121,10 @@ def _obtain(settings: ModelSettings, partial: Path, progress: Progress | None) -
         raise ModelError("the settings name no url: copy the weights with --from DIR")
     if "://" not in settings.url:
         return ROOT / settings.url
-    _download(settings.url, partial, progress)
+    try:
+        download(settings.url, partial, progress)
+    except SourceError as error:
+        raise ModelError(str(error)) from error
     return partial
 
 
@@ -147,32 +141,6 @@ def _find(settings: ModelSettings, target: Path, source: Path) -> Path:
     if not found:
         raise ModelError(f"no {' or '.join(sorted(names))} under {source}")
     return next((path for path in found if digest(path) == settings.sha256), found[0])
-
-
-def _download(url: str, partial: Path, progress: Progress | None) -> None:
-    """Stream a url into a file, going on where a broken connection left it."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return _transfer(url, partial, progress)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            if attempt == ATTEMPTS:
-                raise ModelError(f"{url}: {error}") from error
-            time.sleep(PAUSE)
-
-
-def _transfer(url: str, partial: Path, progress: Progress | None) -> None:
-    have = partial.stat().st_size if partial.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code not in (200, 206):
-            raise ModelError(f"{url}: HTTP {response.status_code} {response.reason}")
-        have = have if response.status_code == 206 else 0
-        total = have + int(response.headers.get("Content-Length", 0))
-        with partial.open("ab" if have else "wb") as file:
-            for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
-                if progress:
-                    progress(file.tell(), total)
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kowalski.downloads import transfer
 from kowalski.ml import fetch
 from kowalski.ml.fetch import Outcome, fetch_models
 from kowalski.ml.weights import digest
@@ -39,6 +40,8 @@ class Shelf(BaseHTTPRequestHandler):
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         self.send_response(206 if asked else 200)
         self.send_header("Content-Length", str(len(content) - start))
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.end_headers()
         broken = self.breaks > 0
         type(self).breaks -= broken
@@ -59,7 +62,7 @@ def shelf() -> Iterator[tuple[str, type[Shelf]]]:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAUSE", 0.0)
+    monkeypatch.setattr(transfer, "PAUSE", 0.0)
 
 
 def weights(tmp_path: Path, name: str = "braai.v1.h5") -> Path:
@@ -136,7 +139,7 @@ def test_connection_that_keeps_breaking_fails(
     handler.files["/braai.h5"], handler.breaks = CONTENT, 99
     (outcome,) = fetch_models(settings({"braai": SPEC | {"url": f"{url}/braai.h5"}}).ml)
     assert outcome.state == "failed"
-    assert len(handler.ranges) == fetch.ATTEMPTS
+    assert len(handler.ranges) == transfer.ATTEMPTS
     assert not weights(tmp_path).exists()
     assert leftovers(tmp_path) == []
 
