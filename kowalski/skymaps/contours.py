@@ -25,6 +25,9 @@ CELLS = (3_000, 400_000)
 #: corners of all rings of one contour; beyond it a coarser mesh is taken, so that 20 contours fit a document of 16 MB
 MAX_CORNERS = 20_000
 
+#: orders of the meshes that covers are drawn on, and cells of one before it is widened
+COVERS, COVER_CELLS = range(COARSEST, 11), 3_072
+
 #: order and NESTED index of cells, and the probability in each, each of shape (n,)
 Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -101,10 +104,41 @@ def _polygons(cells: Cells, rankings: dict[int, _Ranking], level: float) -> list
         order, ipix = rankings[mesh].region(level)
         if mesh > COARSEST and (4.0 ** (mesh - order.astype(float))).sum() > 2 * CELLS[1]:
             continue
-        region = _on_mesh(order, ipix, mesh)
-        parts = [_sides(part, mesh) for part in np.split(region, np.flatnonzero(np.diff(_part(region, mesh))) + 1)]
+        parts = _parts(_on_mesh(order, ipix, mesh), mesh)
         if sum(len(sides) for _, sides in parts) <= MAX_CORNERS:
             break
+    return _drawn(parts)
+
+
+def cover(order: np.ndarray, ipix: np.ndarray) -> dict[str, Any] | None:
+    """A geometry that all of some cells lie in, drawn on a coarse mesh and a cell wider than these; None: more than half of the sky.
+
+    MongoDB joins corners by arcs of great circles, which cells' sides are not: the wider margin makes up for that.
+    """
+    mesh = COVERS.stop
+    covered = np.empty(0, np.int64)
+    while mesh > COVERS.start and not 0 < covered.size <= COVER_CELLS:
+        mesh -= 1
+        fine = order >= mesh
+        if (4.0 ** (mesh - order[~fine].astype(float))).sum() > COVER_CELLS:
+            continue
+        inside = ipix[fine] >> 2 * (order[fine] - mesh)
+        covered = np.union1d(inside, _on_mesh(order[~fine], ipix[~fine], mesh) if not fine.all() else inside)
+    with np.errstate(invalid="ignore"):  # of the corners where a neighbour is missing
+        around = HEALPix(nside=2**mesh, order="nested").neighbours(covered).ravel()
+    covered = np.union1d(covered, around[around >= 0])
+    if covered.size > 6 * 4**mesh:
+        return None
+    return {"type": "MultiPolygon", "coordinates": _drawn(_parts(covered, mesh))}
+
+
+def _parts(region: np.ndarray, mesh: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The borders of a region of cells of a mesh, in each part of the sky."""
+    return [_sides(part, mesh) for part in np.split(region, np.flatnonzero(np.diff(_part(region, mesh))) + 1)]
+
+
+def _drawn(parts: list[tuple[np.ndarray, np.ndarray]]) -> list[Any]:
+    """Borders as polygons with holes."""
     return [
         polygon
         for points, sides in parts

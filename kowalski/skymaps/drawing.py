@@ -1,15 +1,18 @@
 """Contours drawn in a process of their own: files of strangers are read there, with bounded time and memory.
 
-The process (``python -m kowalski.skymaps.drawing``) gets a source and levels on its standard input and answers in JSON.
+The process (``python -m kowalski.skymaps.drawing``) gets a source and levels on its standard input and answers with a line of
+JSON, and the pieces of the map's cells after it.
 """
 
 import asyncio
 import json
 import os
-import pickle
+import pickle  # nosec B403  # between this process and its child
 import resource
 import signal
 import sys
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 from kowalski.config import ROOT
@@ -23,8 +26,17 @@ SECONDS, PATIENCE, MEMORY = 60, 150, 3 << 30
 log = get_logger(__name__)
 
 
-async def draw(source: Source, levels: list[float]) -> dict[str, Any]:
-    """The contours of a map, as they are stored (see `contours`).
+@dataclass(frozen=True)
+class Drawn:
+    """A map as it is stored: its contours (see `contours`), what is noted of its cells, and their pieces (see `Cells`)."""
+
+    contours: dict[str, Any]
+    cells: dict[str, Any]
+    pieces: list[bytes]
+
+
+async def draw(source: Source, levels: list[float]) -> Drawn:
+    """A map with the contours of these levels.
 
     Raises
     ------
@@ -51,10 +63,12 @@ async def draw(source: Source, levels: list[float]) -> dict[str, Any]:
         raise SkymapError("the sky map takes too long to read")
     if process.returncode != 0:
         raise RuntimeError(f"drawing {source.name} ended with {process.returncode}: {complaints[-2000:].decode()}")
-    told = json.loads(output)
+    line, _, rest = output.partition(b"\n")
+    told = json.loads(line)
     if "error" in told:
         raise SkymapError(told["error"])
-    return dict(told["contours"])
+    ends = list(accumulate(told["sizes"], initial=0))
+    return Drawn(told["contours"], told["cells"], [rest[first:end] for first, end in pairwise(ends)])
 
 
 def _environment() -> dict[str, str]:
@@ -70,8 +84,9 @@ def _limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def _told(source: Source, levels: list[float]) -> dict[str, Any]:
+def _told(source: Source, levels: list[float]) -> tuple[dict[str, Any], list[bytes]]:
     """What the process answers."""
+    from kowalski.skymaps.cells import Cells
     from kowalski.skymaps.contours import contours
 
     try:
@@ -80,14 +95,24 @@ def _told(source: Source, levels: list[float]) -> dict[str, Any]:
         except (SkymapError, MemoryError):
             raise
         except Exception as error:  # what a broken file makes its reader raise is not known in advance
-            return {"error": f"the sky map can't be read: {type(error).__name__}"}
-        return {"contours": contours(localization, levels)}
+            return {"error": f"the sky map can't be read: {type(error).__name__}"}, []
+        drawn = contours(localization, levels)
+        cells = Cells.of(localization)
+        pieces = cells.pieces()
+        return {"contours": drawn, "cells": cells.summary(), "sizes": [len(piece) for piece in pieces]}, pieces
     except SkymapError as error:
-        return {"error": str(error)}
+        return {"error": str(error)}, []
     except MemoryError:
-        return {"error": "the sky map takes too much memory to read"}
+        return {"error": "the sky map takes too much memory to read"}, []
+
+
+def main() -> None:
+    """Read a source and levels, and answer."""
+    _limit()
+    told, pieces = _told(*pickle.load(sys.stdin.buffer))  # nosec B301  # of our parent
+    for part in (json.dumps(told).encode() + b"\n", *pieces):
+        sys.stdout.buffer.write(part)
 
 
 if __name__ == "__main__":
-    _limit()
-    json.dump(_told(*pickle.load(sys.stdin.buffer)), sys.stdout)
+    main()

@@ -17,13 +17,20 @@ class NotThere(SkymapError):
     """There is no file at a URL, or not yet."""
 
 
+class NotNow(SkymapError):
+    """What has the file can't be reached, or doesn't give it now."""
+
+    retriable = True
+
+
 async def fetch(url: str, hosts: frozenset[str]) -> bytes:
     """The bytes of a file; redirections are followed to the same hosts only.
 
     Raises
     ------
     NotThere : the host has no such file
-    SkymapError : the host is not allowed, can't be reached, or sends too much
+    NotNow : it can't be reached, or has a fault
+    SkymapError : it is not allowed, or sends too much
     """
     place = _allowed(url, hosts)
     asked = place.host
@@ -34,25 +41,29 @@ async def fetch(url: str, hosts: frozenset[str]) -> bytes:
                     if answer.status == HTTPStatus.OK:
                         return await _content(answer)
                     if "Location" not in answer.headers or not 300 <= answer.status < 400:
-                        gone = answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
-                        raise (NotThere if gone else SkymapError)(
-                            f"the sky map can't be fetched: {asked} says {answer.status}"
-                        )
+                        raise _refusal(answer.status)(f"the sky map can't be fetched: {asked} says {answer.status}")
                     place = _allowed(str(place.join(URL(answer.headers["Location"]))), hosts)
     except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-        raise SkymapError(f"the sky map can't be fetched: {type(error).__name__}") from None
+        raise NotNow(f"the sky map can't be fetched: {type(error).__name__}") from None
     raise SkymapError("the sky map can't be fetched: too many redirections")
+
+
+def _refusal(status: int) -> type[SkymapError]:
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        return NotThere
+    return NotNow if status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS else SkymapError
 
 
 def _allowed(url: str, hosts: frozenset[str]) -> URL:
     """A URL as it will be asked for, so that nothing else reads it otherwise."""
     try:
         place = URL(url)
-        plain = place.scheme == "http" and place.host in LOOPBACK
-        if place.host in hosts and (place.scheme == "https" or plain) and place.raw_user is place.raw_password is None:
-            return place
-    except ValueError:
-        pass  # not a URL: refused as others
+        scheme = place.scheme == "https" or (place.scheme == "http" and place.host in LOOPBACK)
+        allowed = scheme and place.host in hosts and place.raw_user is place.raw_password is None
+    except ValueError:  # it is no URL
+        allowed = False
+    if allowed:
+        return place
     raise SkymapError(f"sky maps are fetched by https from {', '.join(sorted(hosts))} only (skymaps.hosts)")
 
 

@@ -4,19 +4,12 @@ The mesh is Górski et al. 2005 (ApJ 622, 759); the UNIQ number of a cell of ord
 (IVOA MOC 2.0).
 """
 
-import base64
-import binascii
-import gzip
-import io
 import math
-import struct
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
-from astropy_healpix import HEALPix, level_ipix_to_uniq, nside_to_level, uniq_to_level_ipix
+from astropy_healpix import HEALPix, level_ipix_to_uniq, uniq_to_level_ipix
 
 from kowalski.errors import SkymapError
 
@@ -30,18 +23,10 @@ NARROWEST = 3e-4
 WIDTH, MOST_CELLS = 58.6, 2_000_000
 #: standard deviations out to which a cone is drawn
 CONE_EDGE = 4.0
-#: bytes of a sky map's file, decompressed, and its cells at most
-MAX_BYTES, MAX_CELLS = 1 << 29, 12 * 1024**2
+#: cells of a sky map at most
+MAX_CELLS = 12 * 1024**2
 #: corners of a polygon at most, and cells that one should have
 MAX_POLYGON, POLYGON_CELLS = 2_000, 5_000
-#: radius of the Earth as seen from Fermi, deg, where a file tells its place only
-EARTH = 67.5
-#: names of the column of probability in files of cells of one size
-PROBABILITY = ("PROB", "PROBABILITY", "PROBDENSITY", "T", "SIGNAL")
-#: keywords of Fermi GBM's files: where the Earth's centre was, and its radius, deg
-SATELLITE = ("GEO_RA", "GEO_DEC", "GEO_RAD")
-#: what broken files make their readers raise
-UNREADABLE = (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error)
 
 #: right ascension, declination and radius of a circle on the sky, deg
 Cap = tuple[float, float, float]
@@ -55,11 +40,14 @@ class Localization:
     ----------
     uniq : UNIQ numbers of cells, shape (n,), int64
     density : probability per sr in each, shape (n,), as published: its sum need not be 1
+    distance : DISTMU and DISTSIGMA (Mpc) and DISTNORM (Mpc^-2) of each, shape (n, 3), where the map has them
+        (Singer et al. 2016, ApJ 829, L15)
     """
 
     name: str
     uniq: np.ndarray
     density: np.ndarray
+    distance: np.ndarray | None = None
 
     @property
     def levels(self) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +63,7 @@ class Localization:
         ------
         SkymapError : it is nowhere above 0
         """
-        mass = np.where(_above_0(self.density), self.density, 0.0)
+        mass = np.where(above_0(self.density), self.density, 0.0)
         mass /= mass.max(initial=0.0) or 1.0  # the sum of huge ones must not overflow
         mass /= 4.0 ** self.levels[0]
         if not mass.sum() > 0:
@@ -83,7 +71,7 @@ class Localization:
         return np.asarray(mass / mass.sum())
 
 
-def from_cells(name: str, uniq: Any, density: Any) -> Localization:
+def from_cells(name: str, uniq: Any, density: Any, distance: np.ndarray | None = None) -> Localization:
     """A localization of given cells.
 
     Raises
@@ -98,8 +86,8 @@ def from_cells(name: str, uniq: Any, density: Any) -> Localization:
         raise SkymapError(f"uniq and probdensity must be lists of the same length, up to {MAX_CELLS}")
     if numbers.min() < 4 or numbers.max() >= 4**31:
         raise SkymapError("uniq: these are no UNIQ numbers of HEALPix cells")
-    some = _above_0(values)
-    made = Localization(name, numbers[some], values[some])
+    some = above_0(values)
+    made = Localization(name, numbers[some], values[some], None if distance is None else distance[some])
     order, ipix = made.levels
     size = 4 ** (29 - order.astype(np.int64))  # of a cell, in cells of the smallest kind
     start = ipix * size
@@ -107,66 +95,6 @@ def from_cells(name: str, uniq: Any, density: Any) -> Localization:
     if (start[sky][1:] < (start + size)[sky][:-1]).any():
         raise SkymapError("uniq: these cells overlap")
     return made
-
-
-def from_fits(name: str, content: bytes) -> Localization:
-    """The localization of a sky map's FITS file, of cells of one size or of several, gzipped or not.
-
-    Raises
-    ------
-    SkymapError : it isn't one
-    """
-    try:
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise SkymapError(f"the sky map is larger than {MAX_BYTES} bytes")
-        columns, header = _table(content)
-    except (*UNREADABLE, fits.VerifyError) as error:
-        raise SkymapError(f"the sky map can't be read: {error}") from None
-    if "UNIQ" in columns and "PROBDENSITY" in columns:
-        return without_earth(from_cells(name, columns["UNIQ"], columns["PROBDENSITY"]), _earth(header))
-    found = next((columns[key] for key in PROBABILITY if key in columns), None)
-    if found is None:
-        raise SkymapError(f"the sky map has no column of probability: one of {', '.join(PROBABILITY)}")
-    if found.dtype.kind not in "fiu" or not 0 < found.size <= MAX_CELLS:
-        raise SkymapError(f"the sky map must have up to {MAX_CELLS} cells with a number each")
-    nside = math.isqrt(found.size // 12)
-    if 12 * nside * nside != found.size or nside & (nside - 1):
-        raise SkymapError(f"{found.size} rows are no HEALPix map")
-    index = np.arange(found.size)
-    ring = str(header.get("ORDERING", "NESTED")).upper().startswith("RING")
-    ipix = HEALPix(nside=nside, order="ring").ring_to_nested(index) if ring else index
-    uniq = np.asarray(level_ipix_to_uniq(nside_to_level(nside), ipix), dtype=np.int64)
-    some = _above_0(found)
-    return without_earth(Localization(name, uniq[some], found[some].astype(float)), _earth(header))
-
-
-def _table(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The columns of a FITS file's first table that matter, by their names in upper case, and the header's keywords."""
-    with fits.open(io.BytesIO(content), memmap=False) as units:
-        table = next((unit for unit in units if isinstance(unit, fits.BinTableHDU)), None)
-        if table is None:
-            raise SkymapError("the FITS file has no table")
-        wanted = {"UNIQ", "PROBDENSITY", *PROBABILITY} & {column.upper() for column in table.columns.names}
-        if "UNIQ" not in wanted:
-            wanted &= {next((key for key in PROBABILITY if key in wanted), "")}
-        columns = {
-            column.upper(): np.asarray(table.data[column]).ravel()
-            for column in table.columns.names
-            if column.upper() in wanted
-        }
-        headers = (units[0].header, table.header)
-        return columns, {key: each[key] for each in headers for key in ("ORDERING", *SATELLITE) if key in each}
-
-
-def _earth(header: dict[str, Any]) -> Cap | None:
-    """Where the Earth was, by the keywords of Fermi GBM's files."""
-    ra, dec, radius = (header.get(key, default) for key, default in zip(SATELLITE, ("", "", EARTH), strict=True))
-    try:
-        return float(ra), float(dec), float(radius)
-    except (TypeError, ValueError):
-        return None
 
 
 def without_earth(localization: Localization, earth: Cap | None) -> Localization:
@@ -178,7 +106,7 @@ def without_earth(localization: Localization, earth: Cap | None) -> Localization
     for each in np.unique(order):
         cells = order == each
         density[cells] *= _distances(int(each), ipix[cells], earth[0], earth[1]) > earth[2]
-    return Localization(localization.name, localization.uniq, density)
+    return replace(localization, density=density)
 
 
 def from_cone(ra: float, dec: float, error: float, name: str | None = None) -> Localization:
@@ -249,7 +177,7 @@ def from_polygon(name: str, corners: list[tuple[float, float]]) -> Localization:
     return _uniform_mesh(name, order, ipix, inside.astype(float))
 
 
-def _above_0(values: np.ndarray) -> np.ndarray:
+def above_0(values: np.ndarray) -> np.ndarray:
     """Which values are numbers above 0."""
     return np.asarray(np.isfinite(values) & (values > 0))
 
@@ -335,21 +263,3 @@ def _inside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             inside ^= crosses & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
     return inside
-
-
-def decode_content(content: Any) -> bytes:
-    """The bytes of a file that came as base64, or under MongoDB's ``$binary``.
-
-    Raises
-    ------
-    SkymapError : they can't be read
-    """
-    if isinstance(content, dict):
-        inner = content.get("$binary")
-        content = inner.get("base64") if isinstance(inner, dict) else inner
-    if isinstance(content, bytes):
-        return content
-    try:
-        return base64.b64decode("".join(str(content).split(",")[-1].split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise SkymapError("content: a FITS file in base64 is expected") from None

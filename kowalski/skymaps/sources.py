@@ -4,15 +4,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kowalski.errors import SkymapError
+from kowalski.skymaps.coverage import from_moc_text
+from kowalski.skymaps.files import decode_content, from_fits
 from kowalski.skymaps.localization import (
     Cap,
     Localization,
     cone_name,
-    decode_content,
     from_cells,
     from_cone,
     from_ellipse,
-    from_fits,
     from_polygon,
     without_earth,
 )
@@ -29,8 +29,8 @@ class Source:
 
     Attributes
     ----------
-    given : ``{url}``, ``{content}``, ``{uniq, probdensity}``, ``{ra, dec, error}``, ``{polygon}``, or
-        ``{ra, dec, amaj, amin, phi}``
+    given : ``{url}``, ``{content}``, ``{uniq, probdensity}``, ``{ra, dec, error}``, ``{polygon}``,
+        ``{ra, dec, amaj, amin, phi}``, or ``{moc}``
     earth : where the Earth hid the sky from the satellite
     """
 
@@ -64,11 +64,11 @@ def given_source(given: dict[str, Any]) -> Source:
     ------
     SkymapError : it is none of those that are known, or has no name
     """
-    kinds = (("url",), CONE, ("uniq", "probdensity"), ("content",), ("polygon",), ELLIPSE)
+    kinds = (("url",), CONE, ("uniq", "probdensity"), ("content",), ("polygon",), ELLIPSE, ("moc",))
     kind = next((each for each in kinds if given.keys() >= set(each)), None)
     name = given.get("localization_name") or None
     if kind == ("url",):
-        name = _file_name(str(given["url"]))
+        name = file_name(str(given["url"]))
     elif kind == CONE and name is None:
         name = cone_name(*_angles(given, *CONE))
     if name is None:
@@ -76,7 +76,7 @@ def given_source(given: dict[str, Any]) -> Source:
     if kind is None:
         raise SkymapError(
             "Invalid request body: skymap must have url, content, uniq and probdensity, ra and dec and error, polygon, "
-            "or ra, dec, amaj, amin and phi"
+            "moc, or ra, dec, amaj, amin and phi"
         )
     if not isinstance(name, str) or len(name) > MAX_NAME:
         raise SkymapError(
@@ -94,7 +94,7 @@ def noticed_sources(notice: Notice) -> list[Source]:
     """
     sources = []
     if notice.url is not None:
-        sources.append(Source(_file_name(notice.url), {"url": notice.url}, notice.earth))
+        sources.append(Source(file_name(notice.url), {"url": notice.url}, notice.earth))
     if notice.cone is not None and (notice.url is None or notice.guessed):
         cone = dict(zip(CONE, notice.cone, strict=True))
         sources.append(Source(cone_name(*notice.cone), cone, notice.earth))
@@ -109,6 +109,8 @@ def _read(name: str, given: dict[str, Any]) -> Localization:
             return from_fits(name, decode_content(given["content"]))
         if "uniq" in given:
             return from_cells(name, given["uniq"], given["probdensity"])
+        if "moc" in given:
+            return from_moc_text(name, given["moc"])
         if "polygon" in given:
             return from_polygon(name, [(float(ra), float(dec)) for ra, dec in given["polygon"]])
         if "error" in given:
@@ -130,6 +132,6 @@ def _angles(given: dict[str, Any], *names: str) -> list[float]:
     return values
 
 
-def _file_name(url: str) -> str:
+def file_name(url: str) -> str:
     """The last part of a URL's path, by which fetched maps go."""
     return url.partition("?")[0].partition("#")[0].rstrip("/").rsplit("/", 1)[-1][:MAX_NAME] or "skymap"

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError  # nosec B405  # types; defusedxml reads
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
@@ -30,6 +30,7 @@ class Notice:
     Attributes
     ----------
     trigger_id : a number where it is one
+    retracts : whether the event is taken back
     url : of the event's sky map
     guessed : whether the notice does not name that URL itself, so that there may be nothing yet
     cone : right ascension, declination and standard deviation, deg
@@ -39,6 +40,9 @@ class Notice:
     dateobs: datetime
     trigger_id: str | int | None
     aliases: list[str]
+    ivorn: str = ""
+    role: str = "observation"
+    retracts: bool = False
     url: str | None = None
     guessed: bool = False
     cone: tuple[float, float, float] | None = None
@@ -67,6 +71,10 @@ def read_voevent(text: str | bytes) -> Notice:
         dateobs=_date(root),
         trigger_id=_trigger(params),
         aliases=_aliases(ivorn, params),
+        ivorn=ivorn,
+        role=root.get("role", "observation"),
+        retracts=any(cited.get("cite") == "retraction" for cited in root.iter("EventIVORN"))
+        or params.get("AlertType") == "Retraction",
         url=url or guess,
         guessed=guess is not None,
         cone=_cone(root, ivorn, params),

@@ -138,7 +138,7 @@ def test_a_cone_from_first_to_last(api: Api, stocked: tuple[Database, MongoDatab
 
 
 def test_as_penquins_does(api: Api) -> None:
-    client = Kowalski(username=ADMIN, password=PASSWORD, protocol="http", host="127.0.0.1", port=api.port)
+    client = Kowalski(username=ADMIN, password=PASSWORD, protocol="http", host="127.0.0.1", port=api.port, timeout=60)
     assert client.api("put", "api/skymap", CONE | {"aliases": ["FERMI#bn220618772"]})["status"] == "success"
     assert client.api("get", "api/skymap", {"dateobs": DATE, "localization_name": NAME})["status"] == "success"
 

@@ -12,13 +12,12 @@ from astropy_healpix import HEALPix, level_ipix_to_uniq
 from kowalski.database.client import MongoDatabase
 from kowalski.errors import SkymapError
 from kowalski.skymaps.contours import contours
+from kowalski.skymaps.files import decode_content, from_fits
 from kowalski.skymaps.localization import (
     Localization,
-    decode_content,
     from_cells,
     from_cone,
     from_ellipse,
-    from_fits,
     from_polygon,
 )
 

@@ -8,6 +8,7 @@ import pytest
 
 from kowalski.errors import SkymapError
 from kowalski.skymaps import drawing
+from kowalski.skymaps.cells import Cells
 from kowalski.skymaps.contours import contours
 from kowalski.skymaps.drawing import draw
 from kowalski.skymaps.sources import Source
@@ -16,11 +17,18 @@ CONE = Source("cone", {"ra": 10.0, "dec": 20.0, "error": 3.0})
 
 
 def drawn(source: Source) -> dict[str, Any]:
-    return asyncio.run(draw(source, [90.0]))
+    return asyncio.run(draw(source, [90.0])).contours
 
 
 def test_the_same_contours_as_here() -> None:
     assert drawn(CONE) == contours(CONE.read(), [90.0])
+
+
+def test_the_same_cells_as_here() -> None:
+    drawn, here = asyncio.run(draw(CONE, [90.0])), Cells.of(CONE.read())
+    there = Cells.from_pieces(drawn.pieces, drawn.cells)
+    assert (there.uniq == here.uniq).all()
+    assert (there.density == here.density).all()
 
 
 def test_what_can_not_be_read_is_said() -> None:
@@ -46,5 +54,5 @@ def test_broken_files_are_their_senders_fault(error: Exception) -> None:
         def read(self) -> Any:
             raise error
 
-    told = drawing._told(Broken("x", {}), [90.0])
+    told, _ = drawing._told(Broken("x", {}), [90.0])
     assert told["error"].startswith("the sky map ")

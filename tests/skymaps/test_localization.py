@@ -9,12 +9,12 @@ from astropy.io import fits
 from astropy_healpix import HEALPix, level_ipix_to_uniq
 
 from kowalski.errors import SkymapError
+from kowalski.skymaps.files import from_fits
 from kowalski.skymaps.localization import (
     Localization,
     from_cells,
     from_cone,
     from_ellipse,
-    from_fits,
     from_polygon,
     without_earth,
 )

@@ -1,23 +1,17 @@
-"""Sky maps: fetched from where they may be, turned into contours in processes of their own, stored."""
+"""Sky maps: what requests about them come to."""
 
 import asyncio
-from datetime import datetime
 from typing import Any
 
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.skymaps import NewSkymap, SkymapQuery
 from kowalski.database.skymaps import Document, Skymaps
 from kowalski.errors import KowalskiError
+from kowalski.skymaps.cells import Cells
 from kowalski.skymaps.contours import key_of
-from kowalski.skymaps.drawing import draw
-from kowalski.skymaps.fetch import NotThere, fetch
-from kowalski.skymaps.sources import Source, given_source, noticed_sources
+from kowalski.skymaps.keeping import Keeper, levels_of, plain, said
+from kowalski.skymaps.sources import given_source, noticed_sources
 from kowalski.skymaps.voevent import read_voevent
-
-#: maps that are fetched or drawn at once; others wait
-AT_ONCE = 2
-#: contours that a stored map may have
-MAX_LEVELS = 20
 
 
 class KnownSkymap(KowalskiError):
@@ -35,8 +29,7 @@ class SkymapService:
 
     def __init__(self, stored: Skymaps, hosts: tuple[str, ...]):
         self.stored = stored
-        self.hosts = frozenset(host.lower() for host in hosts)
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self.keeper = Keeper(stored, hosts)
 
     def close(self) -> None:
         """End the connections."""
@@ -62,41 +55,15 @@ class SkymapService:
             event["aliases"] = list(dict.fromkeys([*wanted.aliases, *notice.aliases]))
             if wanted.triggerid is None:
                 event["triggerid"] = notice.trigger_id
-        event["dateobs"] = _stored_moment(event["dateobs"])
-        if event["triggerid"] is None:
-            del event["triggerid"]
-        for source in sources[:-1]:
-            try:
-                return await self._add(event, source, wanted.contours)
-            except NotThere:
-                continue
-        return await self._add(event, sources[-1], wanted.contours)
-
-    async def _add(self, event: Document, source: Source, levels: list[float]) -> tuple[str, Document]:
-        document: Document = {**event, "localization_name": source.name}
-        known = await self._known(document)
-        if known is None:
-            made = await self._drawn(source, levels)
-            if await self.stored.add({**document, "contours": made}):
-                return f"added skymap for {event['dateobs']} with contours {_said(levels)}", _told(document, levels)
-            known = await self._known(document)  # somebody was faster
-            if known is None:
-                raise BadRequest("the sky map was removed while it was added: try again")
-        missing = [level for level in levels if key_of(level) not in known["contours"]]
-        all_levels = [*_levels(known), *missing]
-        if not missing:
-            raise KnownSkymap(_told(known, all_levels))
-        if len(all_levels) > MAX_LEVELS:
-            raise BadRequest(f"contours: a sky map has {MAX_LEVELS} at most, this one has {_said(_levels(known))}")
-        await self.stored.add_contours(known["_id"], await self._drawn(source, missing))
-        return f"updated skymap for {event['dateobs']} to add contours {_said(missing)}", _told(known, all_levels)
-
-    async def _drawn(self, source: Source, levels: list[float]) -> Document:
-        """The contours of a map, fetched before if need be."""
-        async with self._places:
-            if source.url is not None:
-                source = source.fetched(await fetch(source.url, self.hosts))
-            return await draw(source, levels)
+        kept = await self.keeper.add(event, sources, wanted.contours)
+        told = _told(kept.document, levels_of(kept.document))
+        if kept.is_new:
+            return f"added skymap for {kept.document['dateobs']} with contours {said(kept.levels)}", told
+        if kept.levels:
+            return f"updated skymap for {kept.document['dateobs']} to add contours {said(kept.levels)}", told
+        if kept.has_new_cells:
+            return f"updated skymap for {kept.document['dateobs']} to add its cells", told
+        raise KnownSkymap(told)
 
     async def get(self, asked: SkymapQuery) -> Document:
         """A stored map.
@@ -110,8 +77,11 @@ class SkymapService:
             raise BadRequest("no skymap found")
         missing = [level for level in asked.contours or [] if key_of(level) not in found["contours"]]
         if missing:
-            raise BadRequest(f"skymap exists but is missing contours {_said(missing)}")
-        return {**{key: value for key, value in found.items() if key != "_id"}, "dateobs": _iso(found["dateobs"])}
+            raise BadRequest(f"skymap exists but is missing contours {said(missing)}")
+        return {
+            **{key: value for key, value in found.items() if key not in ("_id", "cells")},
+            "dateobs": _iso(found["dateobs"]),
+        }
 
     async def remove(self, asked: SkymapQuery) -> int:
         """A stored map is gone; how many are."""
@@ -134,33 +104,23 @@ class SkymapService:
             raise BadRequest(f"ValueError: Contour level {level:g} not found in skymap")
         return {"type": "MultiPolygon", "coordinates": found["contours"][key_of(level)]["coordinates"]}
 
-    async def _known(self, document: Document) -> Document | None:
-        """The map of the same name of the same moment, trigger, or set of aliases."""
-        same: list[Document] = [{"dateobs": document["dateobs"]}]
-        if "triggerid" in document:
-            same.append({"triggerid": document["triggerid"]})
-        if document["aliases"]:
-            same.append({"aliases": {"$all": document["aliases"], "$size": len(document["aliases"])}})
-        return await self.stored.find(document["localization_name"], {"$or": same})
+    async def cells(self, name: str, event: Document, level: float) -> Cells:
+        """The cells of a map that the region of a level (percent) is made of, and maybe more.
 
-
-def _levels(document: Document) -> list[float]:
-    return [float(key.removeprefix("contour")) for key in document["contours"] if key.startswith("contour")]
-
-
-def _said(levels: list[float]) -> str:
-    return str([int(level) if level == int(level) else level for level in levels])
+        Raises
+        ------
+        BadRequest : there is no such map, or it has no cells
+        """
+        found = await self.stored.find(name, event, {"cells": 1})
+        if found is None:
+            raise BadRequest("ValueError: Skymap not found")
+        return await self.keeper.cells(found, level)
 
 
 def _told(document: Document, levels: list[float]) -> Document:
-    shown = [int(level) if level == int(level) else level for level in levels]
-    return {"dateobs": _iso(document["dateobs"]), "localization_name": document["localization_name"], "contours": shown}
+    name = document["localization_name"]
+    return {"dateobs": _iso(document["dateobs"]), "localization_name": name, "contours": plain(levels)}
 
 
 def _iso(moment: Any) -> str:
     return str(moment.isoformat())
-
-
-def _stored_moment(moment: datetime | None) -> datetime | None:
-    """A moment as MongoDB keeps it, in ms."""
-    return moment and moment.replace(microsecond=moment.microsecond // 1000 * 1000)
