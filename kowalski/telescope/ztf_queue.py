@@ -1,10 +1,11 @@
-"""ZTF's queue of observations, on a machine at Palomar that is reached through an ssh tunnel."""
+"""ZTF's queue of observations, at a URL, on a machine at Palomar that may need an ssh tunnel."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncssh
 import requests
@@ -39,9 +40,15 @@ class ZtfQueue:
         ------
         TelescopeError : the queue is not configured or not reached, or it is unknown whether the request arrived
         """
-        missing = [name for name in ("mountain_ip", "mountain_bind_port") if getattr(self.settings, name) is None]
+        own = self.settings
+        needed: tuple[str, ...] = ("mountain_ip",) if own.mountain_username else ()
+        if own.url is None:
+            needed = ("mountain_ip", "mountain_bind_port")
+        missing = [f"ztf.{name}" for name in needed if getattr(own, name) is None]
         if missing:
-            raise TelescopeError(f"the queue is not configured: set {', '.join(f'ztf.{name}' for name in missing)}")
+            raise TelescopeError(
+                f"the queue is not configured: set {', '.join(missing)}{' (or ztf.url)' if own.url is None else ''}"
+            )
         async with self._tunnel() as address:
             return await asyncio.to_thread(_ask, method, address + path, content)
 
@@ -50,8 +57,13 @@ class ZtfQueue:
         """The queue's address as seen from here; without a user it is spoken to directly."""
         own = self.settings
         if own.mountain_username is None:
-            yield f"http://{own.mountain_ip}:{own.mountain_bind_port}"
+            yield own.url.rstrip("/") if own.url else f"http://{own.mountain_ip}:{own.mountain_bind_port}"
             return
+        queue = urlsplit(own.url or f"http://{own.mountain_bind_ip or 'localhost'}:{own.mountain_bind_port}")
+        if queue.scheme != "http":
+            raise TelescopeError(
+                f"ztf.url is {own.url}: through a tunnel, which encrypts by itself, it begins with http://"
+            )
         try:
             async with asyncio.timeout(TUNNEL_TIMEOUT):
                 connection = await asyncssh.connect(
@@ -65,12 +77,12 @@ class ZtfQueue:
             raise TelescopeError(f"the tunnel to the queue can't be opened: {type(error).__name__}: {error}") from None
         async with connection:
             try:
-                far = (own.mountain_bind_ip or "localhost", own.mountain_bind_port or 0)
+                far = (queue.hostname or "localhost", queue.port or 80)
                 listener = await connection.forward_local_port("127.0.0.1", 0, *far)
             except (OSError, asyncssh.Error) as error:
                 raise TelescopeError(f"the tunnel to the queue can't be opened: {error}") from None
             async with listener:
-                yield f"http://127.0.0.1:{listener.get_port()}"
+                yield f"http://127.0.0.1:{listener.get_port()}{queue.path.rstrip('/')}"
 
 
 def _ask(method: str, url: str, content: Any) -> Answer:

@@ -1,0 +1,1 @@
+"""Programs that watch what others publish, and what Kowalski itself does."""
