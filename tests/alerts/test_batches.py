@@ -7,7 +7,7 @@ import pytest
 from packets import packet
 
 from kowalski.alerts.batches import Batch, Culprit, Fault, Queue, fault_of
-from kowalski.errors import DatabaseError, DatabaseUnavailable, ModelError, PacketError, SkyPortalError
+from kowalski.errors import DatabaseError, DatabaseUnavailable, ModelError, PacketError, SkyPortalError, TooLarge
 
 SOON = 10.0
 
@@ -96,6 +96,15 @@ def test_a_suspect_that_kills_again_is_halved_and_its_halves_run_alone() -> None
     assert culprit is not None
     assert culprit.reason == "kills_workers"
     assert offsets(queue.take(0, [])) == [1, 2]
+
+
+def test_a_single_packet_that_fails_is_kept_under_its_fault() -> None:
+    reasons = []
+    for error in (DatabaseError("no"), TooLarge("insert alerts: object to insert too large")):
+        culprit = Queue().came_back(batch(1), fault_of(error), error, retry_at=0)
+        assert culprit is not None
+        reasons.append(culprit.reason)
+    assert reasons == ["failed", "too_large"]
 
 
 def test_a_single_packet_beside_which_workers_died_gets_a_trial() -> None:

@@ -91,11 +91,17 @@ def test_scaled_integers_and_blanks() -> None:
     np.testing.assert_array_equal(read_stamp(packed(fits.HDUList([unit]))), [[1, 2], [np.nan, 4]])
 
 
-@pytest.mark.parametrize("extension", [fits.ImageHDU, fits.CompImageHDU])
-def test_image_in_an_extension(extension: type) -> None:
+def test_image_in_an_extension() -> None:
     pixels = np.arange(200, dtype=np.int32).reshape(10, 20)
-    units = fits.HDUList([fits.PrimaryHDU(), extension(pixels)])
+    table = fits.BinTableHDU(np.rec.array([(1, "x"), (2, "y")], names="a,b"))
+    units = fits.HDUList([fits.PrimaryHDU(), table, fits.ImageHDU(pixels)])
     np.testing.assert_array_equal(read_stamp(packed(units)), pixels.astype(np.float32))
+
+
+def test_compressed_images_are_none() -> None:
+    units = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(np.arange(200, dtype=np.int32).reshape(10, 20))])
+    with pytest.raises(PacketError, match="no image"):
+        read_stamp(packed(units))
 
 
 def test_long_headers() -> None:
@@ -135,9 +141,6 @@ def test_decompression_bombs_are_refused() -> None:
         read_stamp(gzip.compress(bytes(MAX_STAMP_BYTES + 1)))
     with pytest.raises(PacketError, match="at most"):
         read_stamp(stamp(np.zeros((2000, 2000), np.float32), compress=False))
-    tiny_file = packed(fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(np.zeros((3000, 3000), np.int16))]))
-    with pytest.raises(PacketError, match="3000"):
-        read_stamp(tiny_file)
 
 
 @pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")

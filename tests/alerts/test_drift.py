@@ -12,7 +12,7 @@ from packets import encode, packet, ztf_record, ztf_schema
 from kowalski.alert_worker import BatchReport
 from kowalski.alerts.decode import open_container, parsed
 from kowalski.alerts.document import read_batch
-from kowalski.alerts.drift import MAX_FIELDS, DriftWatch, differences, fields_of, unmet
+from kowalski.alerts.drift import MAX_FIELDS, DriftWatch, differences, faults, fields_of, unmet
 from kowalski.alerts.survey import Survey, get_survey
 from kowalski.errors import PacketError
 from kowalski.local.schema import run
@@ -208,3 +208,23 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     avro = tmp_path / "packet.avro"
     avro.write_bytes(encode(ztf_record(), schema=ztf_schema()))
     assert diff(avro, "ZTF")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("history", "field"), [("prv_candidates", "candid"), ("prv_candidates", "pid"), ("fp_hists", "magzpsci")]
+)
+@pytest.mark.parametrize("kind", ["string", {"type": "array", "items": "int"}, ["null", "string", "int"]])
+def test_fields_that_tell_points_apart_must_be_of_their_kind(history: str, field: str, kind: Any) -> None:
+    schema = json.loads(json.dumps({key: value for key, value in ztf_schema().items() if not key.startswith("__")}))
+    items = next(each for each in schema["fields"] if each["name"] == history)["type"][1]["items"]
+    assert faults(fields_of(parsed(json.dumps(schema))), ZTF) == []
+    next(each for each in items["fields"] if each["name"] == field)["type"] = kind
+    (fault,) = faults(fields_of(parsed(json.dumps(schema))), ZTF)
+    assert fault.startswith(f"{history}[].{field} is ")
+
+
+def test_paths_are_not_unfolded_without_end() -> None:
+    inner = {"type": "record", "name": "inner", "fields": [{"name": f"x{n}", "type": "int"} for n in range(900)]}
+    outer = [{"name": f"{'y' * 250}{n}", "type": inner if n == 0 else "inner"} for n in range(20)]
+    with pytest.raises(PacketError, match="letters"):
+        fields_of(parsed(json.dumps({"type": "record", "name": "outer", "fields": outer})))

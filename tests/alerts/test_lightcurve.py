@@ -1,19 +1,24 @@
 """Light curves: neither order nor repetition of packets matters, and the past can be told from what is stored."""
 
 import random
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
+from bson.raw_bson import RawBSONDocument
 from histories import DETECTIONS, FORCED, ZTF, bare, expected, identities, random_arrivals
 from packets import JD, forced_point, prv_point, real_packets, ztf_alerts, ztf_record
 
 from kowalski.alerts.document import arrival, read_batch
 from kowalski.alerts.lightcurve import Arrival, as_of, by_jd, changes, detection_or_limit, merged
+from kowalski.alerts.points import plain
 
 SEEDS = range(40)
 FORCED_FIELD = "fp_hists"
+POINTS = {"prv_candidates", FORCED_FIELD, f"{FORCED_FIELD}_replaced"}
 
 
 def apply(document: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
@@ -30,12 +35,27 @@ def apply(document: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def in_pieces(arrivals: list[Arrival], chance: random.Random) -> dict[str, Any]:
+def undecoded(document: dict[str, Any]) -> dict[str, Any]:
+    """As the worker has it from MongoDB."""
+    return {
+        name: [RawBSONDocument(bson.encode(point)) for point in value] if name in POINTS else value
+        for name, value in decoded(document).items()
+    }
+
+
+def decoded(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: [plain(point) for point in value] if name in POINTS else value for name, value in document.items()}
+
+
+def in_pieces(
+    arrivals: list[Arrival], chance: random.Random, read: Callable[[dict[str, Any]], dict[str, Any]] = dict
+) -> dict[str, Any]:
     """The document after the packets came in merges of one to three, each changing what the last one left."""
     document: dict[str, Any] = {}
     rest = list(arrivals)
     while rest:
         size = chance.randrange(1, 4)
+        document = read(document)
         document = apply(document, changes(document, merged(document, rest[:size], ZTF)))
         rest = rest[size:]
     return document
@@ -61,6 +81,7 @@ def test_any_order_and_repetition_in_several_merges(seed: int) -> None:
         shuffled = arrivals + chance.choices(arrivals, k=3)
         chance.shuffle(shuffled)
         assert in_pieces(shuffled, chance) == want
+        assert decoded(in_pieces(shuffled, chance, undecoded)) == want
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -69,10 +90,12 @@ def test_the_past_is_what_it_was(seed: int) -> None:
     arrivals = random_arrivals(seed, packets=7)
     document = merged({}, arrivals, ZTF)
     jds = {each.source[0] for each in arrivals}
+    raw = undecoded(document)
     for jd in sorted(jds | {jd - 0.1 for jd in jds} | {jd + 0.1 for jd in jds}):
         then = [each for each in arrivals if each.source[0] <= jd]
         want = expected(then) if then else {"prv_candidates": [], FORCED_FIELD: []}
         assert bare(as_of(document, FORCED, jd)) == bare(want[FORCED_FIELD])
+        assert [plain(point) for point in as_of(raw, FORCED, jd)] == as_of(document, FORCED, jd)
         assert identities(DETECTIONS, as_of(document, DETECTIONS, jd)) == identities(DETECTIONS, want["prv_candidates"])
 
 
