@@ -10,21 +10,26 @@ from packets import packet
 
 from kowalski.alerts.document import Refusal
 from kowalski.database.client import MongoDatabase
-from kowalski.database.quarantine import Quarantine
+from kowalski.database.quarantine import Quarantine, Selection
 
 LIMIT = 1000
+BOUND = 50_000_000
 AT = datetime(2024, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def quarantine(mongo: MongoDatabase) -> Quarantine:
-    room = Quarantine(mongo, LIMIT)
+    room = Quarantine(mongo, LIMIT, BOUND)
     room.ensure_indexes()
     return room
 
 
 def refusal(data: bytes, offset: int = 5, reason: str = "truncated") -> Refusal:
     return Refusal(packet(data, offset, "ztf_20230101_programid1"), reason, "ends early")
+
+
+def of_a_day(begin: datetime) -> Selection:
+    return Selection(survey="ZTF", begin=begin, end=begin + timedelta(days=1))
 
 
 KEY = "ztf_20230101_programid1:0:5"
@@ -44,6 +49,8 @@ def test_a_packet_is_kept_with_its_bytes_and_the_reason(quarantine: Quarantine, 
         "reason": "truncated",
         "detail": "ends early",
         "size": 4,
+        "sha256": "3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7",
+        "held": 4,
         "data": b"data",
     }
     assert quarantine.data(KEY) == b"data"
@@ -118,11 +125,11 @@ def test_another_attempt(quarantine: Quarantine, mongo: MongoDatabase) -> None:
     later = replace(packet(b"later", 9), timestamp=AT + timedelta(days=1))
     quarantine.add("ZTF", [Refusal(each, "unknown_schema", "704") for each in [*packets, later]])
     quarantine.add("PGIR", [Refusal(replace(each, topic="pgir"), "empty", "") for each in packets])
-    attempt = quarantine.take("ZTF", AT, AT + timedelta(days=1))
+    attempt = quarantine.take(of_a_day(AT))
     assert list(attempt.packets()) == packets
     assert mongo["quarantine"].count_documents({}) == 9
     quarantine.add("ZTF", [Refusal(packets[2], "corrupt", "still"), Refusal(packets[3], "corrupt", "still")])
-    assert attempt.release() == 2
+    assert attempt.release() == [f"{packets[0].topic}:0:{number}" for number in (0, 1)]
     left = {each["_id"]: each["reason"] for each in mongo["quarantine"].find({"survey": "ZTF"})}
     topic = packets[0].topic
     assert left == {f"{topic}:0:2": "corrupt", f"{topic}:0:3": "corrupt", f"{topic}:0:9": "unknown_schema"}
@@ -130,15 +137,15 @@ def test_another_attempt(quarantine: Quarantine, mongo: MongoDatabase) -> None:
     assert mongo["quarantine"].count_documents({"survey": "PGIR"}) == 4
     assert len(GridFS(mongo, "quarantine_files").list()) == 3
     assert mongo["quarantine"].count_documents({"replay": {"$exists": True}}) == 0
-    assert list(quarantine.take("ZTF", AT - timedelta(days=1), AT).packets()) == []
+    assert list(quarantine.take(of_a_day(AT - timedelta(days=1))).packets()) == []
 
 
 def test_an_attempt_that_was_cut_off_loses_nothing(quarantine: Quarantine) -> None:
     refused = replace(packet(b"one"), timestamp=AT)
     quarantine.add("ZTF", [Refusal(refused, "unknown_schema", "704")])
-    cut_off = quarantine.take("ZTF", AT, AT + timedelta(days=1))
+    cut_off = quarantine.take(of_a_day(AT))
     assert list(cut_off.packets()) == [refused]
-    other = quarantine.take("ZTF", AT, AT + timedelta(days=1))
-    assert cut_off.release() == 0
+    other = quarantine.take(of_a_day(AT))
+    assert cut_off.release() == []
     assert list(other.packets()) == [refused]
-    assert other.release() == 1
+    assert other.release() == [KEY.replace(":5", ":0")]
