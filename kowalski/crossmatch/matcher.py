@@ -1,4 +1,4 @@
-"""Cross-matches of a batch of objects: one round trip per catalogue, and what became of each."""
+"""Cross-matches of a batch of objects: one round trip for the catalogues with pixels, one for each other, and what became of each."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from bson.int64 import Int64
 
 from kowalski.crossmatch.galaxies import near_galaxies
-from kowalski.database.catalogs import Catalogs
+from kowalski.database.catalogs import Catalogs, Row, Search
 from kowalski.errors import DatabaseError, DatabaseUnavailable
 from kowalski.log import get_logger
 from kowalski.settings import Recipe
@@ -17,6 +17,20 @@ from kowalski.settings import Recipe
 log = get_logger(__name__)
 
 TO_RADIANS = {"arcsec": math.radians(1 / 3600), "arcmin": math.radians(1 / 60), "deg": math.radians(1), "rad": 1.0}
+
+
+def radius_of(recipe: Recipe) -> float:
+    """Radius of a recipe's cones, rad."""
+    return recipe.cone_search_radius * TO_RADIANS[recipe.cone_search_unit]
+
+
+def search_of(recipe: Recipe) -> Search:
+    """What a recipe asks for."""
+    projection = recipe.projection
+    if recipe.use_distance and projection:
+        projection = {**projection, "coordinates.radec_geojson": 1, str(recipe.distance_value): 1}
+    latest: list[Row] = [{"$sort": {recipe.latest_by: -1}}, {"$limit": 1}] if recipe.latest_by else []
+    return Search(radius_of(recipe), recipe.filter, projection, latest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +87,16 @@ class Matcher:
         matches = [Match(target, {}, []) for target in targets]
         present = self.catalogs.present()
         absent = [name for name in self.recipes if name not in present]
+        positions = [(target.ra, target.dec) for target in targets]
+        at_once = self._at_once([name for name in self.recipes if name in present], positions)
         for name, recipe in self.recipes.items():
             try:
-                rows = self._rows(name, recipe, targets) if name in present else self._elsewhere(recipe, targets)
+                if name in at_once:
+                    rows = at_once[name]
+                elif name in present:
+                    rows = self.catalogs.cones(name, positions, *search_of(recipe))
+                else:
+                    rows = [[] for _ in targets]
             except DatabaseUnavailable:
                 raise
             except DatabaseError as error:
@@ -84,6 +105,8 @@ class Matcher:
                     match.failed.append(name)
                 continue
             for match, found in zip(matches, rows, strict=True):
+                if recipe.use_distance:  # of the galaxies known without a catalogue too
+                    found = near_galaxies(found, match.target.ra, match.target.dec, recipe)
                 match.rows[name] = found
         return {match.target.object_id: match.fields(absent) for match in matches}
 
@@ -102,23 +125,12 @@ class Matcher:
         matched = Matcher(self.catalogs, moving).match(targets)
         return {object_id: fields["cross_matches"] for object_id, fields in matched.items()}
 
-    def _rows(self, name: str, recipe: Recipe, targets: list[Target]) -> list[list[dict[str, Any]]]:
-        radius = recipe.cone_search_radius * TO_RADIANS[recipe.cone_search_unit]
-        positions = [(target.ra, target.dec) for target in targets]
-        projection = recipe.projection
-        if recipe.use_distance and projection:
-            projection = {**projection, "coordinates.radec_geojson": 1, str(recipe.distance_value): 1}
-        latest: list[dict[str, Any]] = [{"$sort": {recipe.latest_by: -1}}, {"$limit": 1}] if recipe.latest_by else []
-        rows = self.catalogs.cones(name, positions, radius, recipe.filter, projection, latest)
-        if not recipe.use_distance:
-            return rows
-        return [
-            near_galaxies(found, target.ra, target.dec, recipe) for found, target in zip(rows, targets, strict=True)
-        ]
-
-    @staticmethod
-    def _elsewhere(recipe: Recipe, targets: list[Target]) -> list[list[dict[str, Any]]]:
-        """Matches of a catalogue that isn't there: the two galaxies known without one."""
-        if not recipe.use_distance:
-            return [[] for _ in targets]
-        return [near_galaxies([], target.ra, target.dec, recipe) for target in targets]
+    def _at_once(self, names: list[str], positions: list[tuple[float, float]]) -> dict[str, list[list[Row]]]:
+        """The rows of those catalogues that can be searched together; of none where one of them fails."""
+        try:
+            return self.catalogs.at_once({name: search_of(self.recipes[name]) for name in names}, positions)
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError as error:
+            log.warning("catalogues are searched one by one: %s", error)
+            return {}

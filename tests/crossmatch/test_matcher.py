@@ -225,3 +225,45 @@ def test_andromeda_is_known_without_a_catalogue(mongo: MongoDatabase) -> None:
     assert [match["name"] for match in result["cross_matches"]["CLU_20190625"]] == ["PGC2557"]
     assert result["cross_matches"]["Gaia_EDR3"] == []
     assert result["matched"]["absent"] == ["CLU_20190625", "Gaia_EDR3"]
+
+
+class TestCataloguesWithPixels:
+    """They are searched together, the others one by one, and all give what they give alone."""
+
+    PLACES = [(10.0, 20.0), (200.0, -30.0)]
+    RECIPES = {name: recipe(2.0 if name != "galaxies" else 300.0) for name in ("a", "old", "b", "galaxies")}
+
+    @pytest.fixture
+    def stored(self, watched: MongoDatabase) -> MongoDatabase:
+        catalogs = Catalogs(watched)
+        for number, name in enumerate(self.RECIPES):
+            near = [{"_id": f"{name}{place}", "number": number, "coordinates": position(ra, dec + number / 7200)} for place, (ra, dec) in enumerate(self.PLACES)]  # fmt: skip
+            if name == "old":
+                watched[name].insert_many(near)
+            else:
+                catalogs.replace(name, near)
+        return watched
+
+    def found(self, database: MongoDatabase, **recipes: Recipe) -> dict[str, list[Any]]:
+        results = matched(database, self.RECIPES | recipes, targets(*zip(*self.PLACES, strict=True)))
+        return {
+            name: [[row["_id"] for row in result["cross_matches"].get(name, ["none"])] for result in results.values()]
+            for name in self.RECIPES
+        }
+
+    def test_in_one_round_trip(self, stored: MongoDatabase, commands: Commands) -> None:
+        commands.sent.clear()
+        assert self.found(stored) == {name: [[f"{name}0"], [f"{name}1"]] for name in self.RECIPES}
+        assert [name for command, name in commands.sent if command == "aggregate"] == ["a", "old"]
+
+    def test_one_that_fails_does_not_fail_the_others(self, stored: MongoDatabase) -> None:
+        wrong = recipe(filter={"$no": 1})
+        results = matched(stored, self.RECIPES | {"b": wrong}, targets(*zip(*self.PLACES, strict=True)))
+        for result in results.values():
+            assert result["matched"]["failed"] == ["b"]
+            assert {name for name, rows in result["cross_matches"].items() if rows} == self.RECIPES.keys() - {"b"}
+
+    def test_one_whose_pixels_are_not_whole(self, stored: MongoDatabase, caplog: pytest.LogCaptureFixture) -> None:
+        stored["b"].insert_one({"_id": "late", "coordinates": position(10.0, 20.0)})
+        assert self.found(stored)["b"] == [["late", "b0"], ["b1"]]
+        assert "b has rows without pixels" in caplog.text

@@ -1,0 +1,137 @@
+"""Folders and tarballs of packets through a running system: whole nights, histories only, cut off, killed half way."""
+
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import filter_document
+from packets import real_files
+
+from kowalski.config import ROOT
+from kowalski.simulation.night import simulate
+
+
+@pytest.fixture(autouse=True)
+def _empty(chain: Any) -> Iterator[None]:
+    """The next test begins with nothing."""
+    yield
+    for name in ("ZTF_alerts", "ZTF_alerts_aux", "outbox", "quarantine", "filters", "archive_replays"):
+        chain.database[name].delete_many({})
+
+
+def started(chain: Any, source: Path, *options: str) -> subprocess.Popen[str]:
+    """The command at work on an archive."""
+    command = [sys.executable, str(ROOT / "kowalski.py"), "replay", "ZTF", "20240301", "--from", str(source), *options]
+    environment = os.environ | {"KOWALSKI_CONFIG": str(chain.system.config_file)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def replayed(chain: Any, source: Path, *options: str) -> tuple[int, str]:
+    """Its exit status, and what it says."""
+    process = started(chain, source, *options)
+    out, err = process.communicate(timeout=280)
+    assert "Traceback" not in err, err
+    return process.returncode, out + err
+
+
+def tarball(path: Path, packets: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in packets.items():
+            info = tarfile.TarInfo(f"ztf_public_20240301/{name}.avro")
+            info.size = len(data)
+            tar.addfile(info, BytesIO(data))
+    return path
+
+
+def simulated(number: int, seed: int) -> dict[str, bytes]:
+    return {str(packet.candid): packet.data for packet in simulate(number, seed=seed, night="20240301")}
+
+
+def histories(chain: Any) -> list[dict[str, Any]]:
+    fields = {"prv_candidates": 1, "fp_hists": 1, "first_alert": 1, "cross_matches": 1}
+    return list(chain.database.ZTF_alerts_aux.find({}, fields).sort("_id", 1))
+
+
+def test_histories_of_real_packets(chain: Any, test_data: Path, tmp_path: Path) -> None:
+    """They are those that the alerts bring, and the alerts come later as if nothing had been; a broken packet is in quarantine."""
+    packets = {path.stem: path.read_bytes() for path in real_files(test_data)}
+    broken = next(iter(packets.values()))[:-20]
+    chain.put_filters(filter_document(1, [{"$match": {"candid": {"$gt": 0}}}]))
+    night = tarball(tmp_path / "night.tar.gz", {**packets, "broken": broken})
+    status, said = replayed(chain, night, "--history-only")
+    assert (
+        f"37 packets of ZTF 20240301: histories of {len(packets)} merged into their objects, 1 quarantined (1 truncated)"
+        in said
+    )
+    assert (status, len(packets), chain.stored()) == (0, 36, 0)
+    assert chain.database.outbox.count_documents({}) == 0
+    merged = histories(chain)
+    assert len(merged) == 35
+    assert any(each["prv_candidates"] for each in merged)
+    assert all("Gaia_EDR3" in each["cross_matches"] for each in merged)
+    assert [each["topic"] for each in chain.database.quarantine.find()] == ["tar:ztf_public_20240301/broken.avro"]
+    assert replayed(chain, night, "--history-only") == (status, said)
+    assert histories(chain) == merged
+    status, said = replayed(chain, night, "--no-post")
+    assert "36 stored, 0 known already, 1 quarantined (1 truncated), 36 filter passes, 0 to be posted" in said
+    assert (status, chain.stored(), histories(chain)) == (0, 36, merged)
+    assert chain.database.outbox.count_documents({}) == 0
+
+
+def test_half_a_tarball(chain: Any, tmp_path: Path) -> None:
+    """What is whole of it is stored, then it is said that the rest is missing; the whole one adds the rest."""
+    whole = tarball(tmp_path / "night.tar.gz", simulated(60, seed=41))
+    half = tmp_path / "half.tar.gz"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    status, said = replayed(chain, half, "--no-post")
+    stored = chain.stored()
+    assert 20 <= stored < 40
+    assert status == 1
+    assert f"{stored} packets of ZTF 20240301: {stored} stored" in said
+    assert f"not read: {half}: the end of it after {stored} packets can't be read as a tarball" in said
+    status, said = replayed(chain, whole, "--no-post")
+    assert (status, chain.stored()) == (0, 60)
+    assert f"{60 - stored} stored, {stored} known already" in said
+
+
+def test_killed_half_way(chain: Any, tmp_path: Path) -> None:
+    """Nothing is missed, whatever the killed one had left half done; what it had done isn't done again."""
+    chain.put_filters(filter_document(1, [{"$match": {"candid": {"$gt": 0}}}]))
+    night = tarball(tmp_path / "night.tar.gz", simulated(500, seed=42))
+    first = started(chain, night)
+    deadline = time.monotonic() + 150
+    while not 0 < (chain.database.archive_replays.find_one() or {"done": 0})["done"] < 500:
+        assert time.monotonic() < deadline
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    done = chain.database.archive_replays.find_one()["done"]
+    status, said = replayed(chain, night)
+    assert status == 0
+    assert f"{done} packets were done before an earlier replay was interrupted" in said
+    assert f"{500 - done} packets of ZTF 20240301: " in said
+    assert chain.stored() == 500
+    assert chain.database.outbox.count_documents({"kind": "candidate"}) == 500
+    assert chain.database.archive_replays.count_documents({}) == 0
+    status, said = replayed(chain, night)
+    assert "500 packets of ZTF 20240301: 0 stored, 500 known already" in said
+
+
+def test_wrong_arguments(chain: Any, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no tarball")
+    for source, options, complaint in [
+        (tmp_path / "text", (), "can't be read as a tarball"),
+        (tmp_path / "nothing", (), "is nothing: give kafka, quarantine, dir:PATH"),
+        (Path("kafka"), ("--history-only",), "--history-only is for archives"),
+    ]:
+        status, said = replayed(chain, source, *options)
+        assert (status, complaint in said) == (1, True), said
