@@ -3,35 +3,44 @@
 import argparse
 import signal
 import time
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import UTC, date, datetime
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from kowalski.alerts.decode import Packet
-from kowalski.alerts.offsets import OffsetTracker
+from kowalski.alerts.marks import Marks
+from kowalski.alerts.offsets import OffsetTracker, Partition
 from kowalski.alerts.survey import Survey
 from kowalski.config import load_config
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import connect
 from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
+from kowalski.database.ledger import Ledger, Stand
 from kowalski.database.links import Links
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine import Quarantine
 from kowalski.dispatcher import Dispatcher
-from kowalski.errors import ConfigError, DatabaseUnavailable
+from kowalski.errors import ConfigError, DatabaseUnavailable, StreamError
 from kowalski.log import get_logger
+from kowalski.night.continuity import Continuity
+from kowalski.night.dates import night_from
 from kowalski.program import once_available, run_program
 from kowalski.settings import Config
+from kowalski.streams import consumer_settings, latest_topics
 
 log = get_logger(__name__)
 
 BEAT_INTERVAL = 1.0
 #: s that a reader waits for a message; also the time in which results are looked after
 POLL_TIMEOUT = 0.05
+#: s after which reading pauses while no batch may begin: Kafka has to be polled now and then, and to read again takes a while, for a
+#: pause throws away what was fetched
+PAUSE_AFTER = 2.0
+#: alerts of a batch while nothing is under way
+FIRST_BATCH = 8
 #: s for batches under way to end when partitions are taken away or the broker stops
 DRAIN_TIMEOUT = 20.0
 
@@ -66,16 +75,20 @@ class AlertConsumer:
         self.database = connect(config.database)
         self.processes = Processes(self.database)
         self.offsets = OffsetTracker()
+        self.ledger = Ledger(self.database)
+        self.marks = Marks(self.survey)
         self.stopping = False
         self.subscribed: str | None = None
         self.paused = False
+        self._full_since: float | None = None
+        settings = consumer_settings(survey, config, test, group)
         try:
-            self.consumer = Consumer(consumer_settings(survey, config, test, group))
+            self.consumer = Consumer(settings)
         except KafkaException as error:
             raise ConfigError(f"kafka.{survey.name}: {error.args[0].str()}") from None
+        self.continuity = Continuity(self.consumer, self.survey, settings["auto.offset.reset"])
         self.dispatcher = Dispatcher(survey.name, config, posting, resume)
         self._due: dict[str, float] = {}
-        self._committed: dict[tuple[str, int], int] = {}
 
     def prepare(self) -> None:
         """The survey's collections have their indexes, once MongoDB can be reached."""
@@ -89,6 +102,7 @@ class AlertConsumer:
             FilterRuns(self.database),
             Quarantine(self.database, self.config.broker.inline_quarantine_bytes),
             Outbox(self.database),
+            self.ledger,
             self.processes,
         )
         for room in rooms:
@@ -118,14 +132,18 @@ class AlertConsumer:
         """One turn: take in results, submit what may be, commit and say how things stand."""
         self._subscribe()
         self._acknowledge(timeout=0)
-        full = self.dispatcher.full
-        self._pause(full)
-        if full:
-            if packet := self._handle(self.consumer.poll(0)):  # one that was on its way when reading paused
-                self._begin([packet])
+        if self.dispatcher.full:
+            self._full_since = self._full_since or time.monotonic()
+            if time.monotonic() > self._full_since + PAUSE_AFTER:
+                self._pause(True)
+                if packet := self._handle(self.consumer.poll(0)):  # one that was on its way when reading paused
+                    self._begin([packet])
             self._acknowledge(timeout=POLL_TIMEOUT)
-        elif packets := self._read():
-            self._begin(packets)
+        else:
+            self._full_since = None
+            self._pause(False)
+            if packets := self._read():
+                self._begin(packets)
         if self._is_due("commit", self.config.broker.commit_interval):
             self._commit(asynchronous=True)
         if self._is_due("beat", BEAT_INTERVAL):
@@ -140,6 +158,8 @@ class AlertConsumer:
     def _acknowledge(self, timeout: float) -> None:
         for batch in self.dispatcher.finished(timeout):
             self.offsets.finished(batch.messages)
+            for packet in batch.packets:
+                self.marks.add("acknowledged", packet)
 
     # reading -----------------------------------------------------------------------------------------------------
 
@@ -157,8 +177,12 @@ class AlertConsumer:
         return latest_topics(self.survey, self.config.kafka.nights, datetime.now(UTC).date())
 
     def _read(self) -> list[Packet]:
-        """What is queued now, up to a batch; waits a moment only when nothing is."""
+        """What is queued now, up to a batch; waits a moment only when nothing is.
+
+        The first batches of a burst are small, each as twice what is under way, so that its first alerts need not wait for many others.
+        """
         broker = self.config.broker
+        most = min(broker.batch_size, max(FIRST_BATCH, 2 * self.offsets.under_way))
         packets: list[Packet] = []
         size = 0
         message = self.consumer.poll(0.005 if self.dispatcher.busy else POLL_TIMEOUT)
@@ -167,7 +191,7 @@ class AlertConsumer:
             if packet is not None:
                 packets.append(packet)
                 size += len(packet.data)
-                if len(packets) >= broker.batch_size or size >= broker.batch_bytes:
+                if len(packets) >= most or size >= broker.batch_bytes:
                     break
             message = self.consumer.poll(0)
         return packets
@@ -181,13 +205,15 @@ class AlertConsumer:
                 log.warning("kafka: %s", error.str())
             return None
         stamp = message.timestamp()[1] / 1000
-        return Packet(
+        packet = Packet(
             message.value() or b"",
             message.topic() or "",
             message.partition() or 0,
             message.offset() or 0,
             datetime.fromtimestamp(stamp, UTC),
         )
+        self.continuity.look(packet)
+        return packet
 
     def _pause(self, wanted: bool) -> None:
         """Stop or go on fetching without leaving the group."""
@@ -197,8 +223,11 @@ class AlertConsumer:
             self.paused = wanted
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self.start is not None:
+        if self.start is None:
+            self.continuity.begin(partitions)
+        else:
             partitions = self._from_start(consumer, partitions)
+            self.continuity.begin_elsewhere(partitions)
         consumer.assign(partitions)
         log.info("assigned %s", ", ".join(f"{each.topic}[{each.partition}]" for each in partitions) or "nothing")
 
@@ -230,8 +259,33 @@ class AlertConsumer:
 
     # figures -----------------------------------------------------------------------------------------------------
 
+    def _keep_books(self) -> None:
+        """The ledger has what is done and what was passed over, before Kafka is told."""
+        for partition, skip in self.continuity.skips:
+            self.ledger.skip(self.survey.name, partition, [skip])
+        self.continuity.skips.clear()
+        self.ledger.add(self.marks)
+        self.marks.clear()
+        if self.start is None:
+            self.ledger.stand(self.survey.name, self._stands())
+
+    def _stands(self) -> dict[Partition, Stand]:
+        """How far the partitions that were read are done, and how far they go, as far as known without asking Kafka."""
+        stands = {}
+        for (topic, partition), position in self.offsets.positions().items():
+            _, high = self.consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True) or (0, 0)
+            stands[topic, partition] = Stand(position, max(high, position))
+        return stands
+
     def _commit(self, asynchronous: bool) -> None:
         offsets = self.offsets.to_commit() if asynchronous else self.offsets.positions()
+        if not offsets and not self.marks:
+            return
+        try:
+            self._keep_books()
+        except DatabaseUnavailable as error:
+            log.warning("%s: nothing is committed to Kafka until it can be", error)
+            return
         if not offsets:
             return
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
@@ -276,19 +330,9 @@ class AlertConsumer:
         for each in self.consumer.position(self.consumer.assignment()):
             low, high = self.consumer.get_watermark_offsets(each, cached=True) or (0, 0)
             if high > 0:
-                lag += high - max(each.offset if each.offset >= 0 else self._stored_offset(each), low)
+                begun = each.offset if each.offset >= 0 else self.continuity.position(each.topic, each.partition)
+                lag += high - max(begun, low)
         return lag + self.offsets.under_way
-
-    def _stored_offset(self, partition: TopicPartition) -> int:
-        """Where reading a partition begins of which nothing was read since it was assigned; asked of Kafka once."""
-        key = (partition.topic, partition.partition)
-        if key not in self._committed:
-            try:
-                (found,) = self.consumer.committed([TopicPartition(*key)], timeout=5)
-            except KafkaException:
-                return 0
-            self._committed[key] = max(found.offset, 0)
-        return self._committed[key]
 
     def _leave(self) -> None:
         try:
@@ -304,41 +348,6 @@ class AlertConsumer:
         return True
 
 
-def consumer_settings(survey: Survey, config: Config, test: bool, group: str | None) -> dict[str, Any]:
-    """librdkafka's settings for a survey: ours, then those of ``kafka.<SURVEY>``."""
-    kafka = config.kafka
-    return {
-        "bootstrap.servers": kafka.bootstrap_servers,
-        "group.id": group or f"{kafka.group}_{survey.name.lower()}",
-        "auto.offset.reset": kafka.auto_offset_reset,
-        "enable.auto.commit": False,
-        "enable.partition.eof": False,
-        "allow.auto.create.topics": False,
-        "topic.metadata.refresh.interval.ms": int(kafka.metadata_refresh * 1000),
-        "session.timeout.ms": 10_000,
-        "heartbeat.interval.ms": 2_000,
-        "fetch.message.max.bytes": 33_554_432,
-        "fetch.max.bytes": 67_108_864,
-        "receive.message.max.bytes": 100_000_000,
-        "queued.max.messages.kbytes": 65_536,
-        "fetch.wait.max.ms": 100,
-        "log_level": 0,  # 20 lines a second while Kafka is away; `error_cb` says it once
-        "error_cb": _say,
-        **kafka.surveys.get(survey.name, {}),
-        **({"bootstrap.servers": kafka.bootstrap_test_servers} if test else {}),
-    }
-
-
-def _say(error: KafkaError) -> None:
-    if error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
-        log.warning("kafka: %s", error.str())
-
-
-def latest_topics(survey: Survey, nights: int, today: date) -> str:
-    """Regular expression of the topics of tonight and the nights before, as many as the survey needs at least."""
-    return survey.topics_of([today - timedelta(days=days) for days in range(max(nights, survey.nights) + 1)])
-
-
 def _start(text: str) -> str | datetime:
     if text in ("earliest", "latest"):
         return text
@@ -351,9 +360,9 @@ def _start(text: str) -> str | datetime:
 
 def _obsdate(text: str) -> date:
     try:
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a night: give YYYYMMDD") from None
+        return night_from(text)
+    except StreamError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(survey: Survey) -> None:

@@ -90,7 +90,7 @@ def magnitude(flux: float) -> float:
     return ZERO_POINT - 2.5 * math.log10(flux)
 
 
-def by_forced_source(point: Point) -> tuple[int]:
+def by_forced_source(point: Mapping[str, Any]) -> tuple[int]:
     """A forced source is identified by its diaForcedSourceId."""
     return (point["diaForcedSourceId"],)
 
@@ -110,7 +110,7 @@ SURVEY = Survey(
     cutouts_may_lack=True,
     histories=(
         History(SOURCES, detection_or_limit, without_nulls),
-        History(FORCED, by_forced_source, without_nulls, forced=True),
+        History(FORCED, by_forced_source, without_nulls, forced=True, copies_share=False),
     ),
     bands={fid: f"lsst{band}" for band, fid in FIDS.items()},
     flux=Flux("psfFlux", "psfFluxErr", ZERO_POINT),

@@ -4,10 +4,11 @@ python -m kowalski.alert_broker_turbo [--obsdate YYYYMMDD] [--topic TOPIC] [--fr
 """
 
 from kowalski.alerts.lightcurve import with_programme
-from kowalski.alerts.survey import History, Point, Survey
+from kowalski.alerts.points import Stored
+from kowalski.alerts.survey import History, Survey
 
 
-def exposure(point: Point) -> tuple[float, int]:
+def exposure(point: Stored) -> tuple[float, int]:
     """A point is identified by the exposure that it comes from: the candid inside a candidate is the same in all packets."""
     return point["jd"], point.get("fid") or 0
 

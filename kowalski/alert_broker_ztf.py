@@ -68,6 +68,13 @@ SURVEY = Survey(
     history_days=365.0,
     forced_ok=lambda point: point.get("procstatus") in ("0", 0),
     forced_complete=forced_complete,
+    uses={
+        "candidate.ndethist": "number",
+        "candidate.jdstarthist": "number",
+        "fp_hists[].forcediffimflux": "number",
+        "fp_hists[].forcediffimfluxunc": "number",
+        "fp_hists[].magzpsci": "number",
+    },
     orient=np.flipud,
     alert_indexes=INDEXES,
 )

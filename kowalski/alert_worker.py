@@ -5,8 +5,10 @@ step can be repeated. Each alert names the message that brought it: the same mes
 undone, a copy of the packet in another message brings its history and nothing else.
 """
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +22,8 @@ from bson.objectid import ObjectId
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Alert, arrival, read_batch
 from kowalski.alerts.drift import DriftWatch
-from kowalski.alerts.lightcurve import Arrival, changes, merged
+from kowalski.alerts.lightcurve import Arrival, merged
+from kowalski.alerts.marks import Marks
 from kowalski.alerts.schemas import own_schema, store_of
 from kowalski.alerts.survey import Survey, get_survey, known_surveys
 from kowalski.config import load_config
@@ -31,6 +34,7 @@ from kowalski.database.catalogs import Catalogs
 from kowalski.database.client import connect
 from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
+from kowalski.database.ledger import Ledger
 from kowalski.database.links import Links
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
@@ -41,6 +45,7 @@ from kowalski.errors import DatabaseUnavailable
 from kowalski.filters.companions import Companions
 from kowalski.filters.figures import FilterFigures
 from kowalski.filters.run import FilterRunner
+from kowalski.filters.watching import Watching
 from kowalski.log import get_logger
 from kowalski.ml.registry import load_models
 from kowalski.outbox.entries import entries_of
@@ -52,6 +57,8 @@ log = get_logger(__name__)
 
 #: how often an object is merged anew because somebody else changed it meanwhile
 MERGE_ATTEMPTS = 20
+#: exit status of a worker without memory, that of a process that the kernel has killed for it
+OUT_OF_MEMORY = 137
 
 
 @dataclass(slots=True)
@@ -86,22 +93,26 @@ class AlertWorker:
 
     def __init__(self, survey: Survey, config: Config):
         database = connect(config.database)
-        self.survey = survey
+        self.survey = survey.with_topic(config.kafka.topics.get(survey.name))
         self.posting = config.misc.broker
         self.publishing = config.kafka.output.bootstrap_servers is not None
         self.schemas = store_of(survey, config)
         self.drift = DriftWatch(survey, lambda: own_schema(survey, self.schemas))
         self.alerts = Alerts(database, survey)
         self.objects = Objects(database, survey)
-        self.quarantine = Quarantine(database, config.broker.inline_quarantine_bytes)
+        self.quarantine = Quarantine(database, config.broker.inline_quarantine_bytes, config.broker.quarantine_bytes)
         self.outbox = Outbox(database)
+        self.ledger = Ledger(database)
         self.posted_objects = SkyPortalObjects(database)
         self.scorer = load_models(config, survey.name)
         self.matcher = Matcher(Catalogs(database), config.database.xmatch.get(survey.name, {}))
         self.linker = Linker(survey, known_surveys(), Catalogs(database), Links(database), config.links.radius)
         filters = Filters(database, connect(config.database, "reader"))
         figures = FilterFigures(FilterRuns(database), survey.name, process_id("worker"))
-        self.filters = FilterRunner(filters, survey, config.filters.max_time_ms, figures, Companions(database))
+        self._aside = ThreadPoolExecutor(1, "aside")  # alerts are scored and stored while their objects are merged
+        self.filters = FilterRunner(
+            filters, survey, config.filters.max_time_ms, figures, Companions(database), Watching(database, survey)
+        )
 
     def process(self, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
         """Take a batch through the whole chain; on return everything it causes is stored durably.
@@ -116,49 +127,95 @@ class AlertWorker:
         DatabaseUnavailable : some of it may be stored; the same batch is to come again
         """
         report = BatchReport(received=len(packets), model_problems=self.scorer.problems)
+        marks = Marks(self.survey)
+        self._process(packets, posting, resume, report, marks)
+        with _timed(report, "ledger"):
+            self.ledger.add(marks)
+        return report
+
+    def backfill(self, packets: list[Packet]) -> BatchReport:
+        """Merge what a batch says of its objects into these, new ones with their matches; its alerts are not stored, nor filtered.
+
+        Raises
+        ------
+        DatabaseUnavailable : some of it may be stored; the same batch is to come again
+        """
+        report = BatchReport(received=len(packets))
+        batch = self._read(packets, report)
+        if batch:
+            with _timed(report, "objects"):
+                objects = self._merge(batch, report)
+            with _timed(report, "link"):
+                self._link(batch, objects)
+        return report
+
+    def _read(self, packets: list[Packet], report: BatchReport) -> list[Alert]:
+        """The alerts of a batch; what can't be processed is in quarantine."""
         with _timed(report, "decode"):
             batch, refusals = read_batch(packets, self.survey, self.schemas, self.drift)
             report.drift, self.drift.packets = self.drift.packets, Counter()
         if refusals:
             self.quarantine.add(self.survey.name, refusals)
             report.quarantined.update(refusal.reason for refusal in refusals)
+        return batch
+
+    def _process(self, packets: list[Packet], posting: bool, resume: bool, report: BatchReport, marks: Marks) -> None:
+        """The stages, one after the other."""
+        batch = self._read(packets, report)
         if not batch:
-            return report
+            return
         with _timed(report, "known"):
-            known = self.alerts.known([alert.candid for alert in batch])
+            new, undone = self._sort_out(batch, resume, marks)
+        fresh = list(new.values())
+        report.known = len(batch) - len(fresh)
+        whole = [alert for alert in fresh if not self._lacks_cutouts(alert)]
+        histories = self._detections(whole) if self.scorer.needs_history else []  # as known before
+        storing = self._aside.submit(self._store, fresh, whole, histories, report)
+        with _timed(report, "objects"):
+            objects = self._merge(batch, report)
+        beaten = [new.pop(candid) for candid in storing.result()]
+        report.stored = len(new)
+        if beaten:
+            undone |= self._sort_out(beaten, True, marks)[1]
+        todo = [*new.values(), *undone.values()]
+        with _timed(report, "link"):
+            self._link(todo, objects)
+        moments = withdrawn_by(batch, self.survey)
+        if moments:
+            with _timed(report, "outbox"):
+                report.withdrawn = withdraw(moments, self.alerts, self.outbox, posting)
+        seen = []
+        for alert in todo:
+            if alert.candid in moments:
+                marks.add("withdrawn", alert.packet)
+            else:
+                seen.append(alert)
+        if seen:
+            self._filter(seen, objects, report, posting, marks)
+
+    def _sort_out(self, batch: list[Alert], resume: bool, marks: Marks) -> tuple[dict[int, Alert], dict[int, Alert]]:
+        """The new alerts of a batch, by candid, and those that their own message has stored, but may have left undone.
+
+        What is neither was brought by another message, and is marked so.
+        """
+        known = self.alerts.known([alert.candid for alert in batch])
         new: dict[int, Alert] = {}
         undone: dict[int, Alert] = {}
         for alert in batch:
             alert.document["kafka"] = _origin(alert.packet)
             stored = known.get(alert.candid)
-            if stored is None:
+            if stored is None and alert.candid not in new:
                 alert.document["_id"] = ObjectId()
-                new.setdefault(alert.candid, alert)
-            elif resume and _is_message_of(stored, alert.packet):
+                new[alert.candid] = alert
+            elif stored is None or not _is_message_of(stored, alert.packet):
+                marks.add("known", alert.packet)
+            elif resume:
                 alert.document |= stored
                 undone[alert.candid] = alert
-        fresh = list(new.values())
-        report.known = len(batch) - len(fresh)
-        with _timed(report, "score"):
-            self._score(fresh)
-        with _timed(report, "objects"):
-            objects = self._merge(batch, report)
-        with _timed(report, "insert"):
-            report.stored = self.alerts.insert([alert.document for alert in fresh])
-        with _timed(report, "link"):
-            self._link([*fresh, *undone.values()], objects)
-        moments = withdrawn_by(batch, self.survey)
-        if moments:
-            with _timed(report, "outbox"):
-                report.withdrawn = withdraw(moments, self.alerts, self.outbox, posting)
-        batch = [alert for alert in (*fresh, *undone.values()) if alert.candid not in moments]
-        if not batch:
-            return report
-        self._filter(batch, objects, report, posting)
-        return report
+        return new, undone
 
     def _filter(
-        self, batch: list[Alert], objects: dict[str, dict[str, Any]], report: BatchReport, posting: bool
+        self, batch: list[Alert], objects: dict[str, dict[str, Any]], report: BatchReport, posting: bool, marks: Marks
     ) -> None:
         """Run the filters; what slow ones let through does not keep what the others did from the outbox."""
         photometry: set[str] = set()
@@ -166,6 +223,7 @@ class AlertWorker:
             with _timed(report, "outbox"):
                 photometry = self.posted_objects.known({alert.object_id for alert in batch})
         now = datetime.now(UTC)
+        packets = {alert.candid: alert.packet for alert in batch}
         parts = self.filters.parts([alert.document for alert in batch], objects)
         while True:
             with _timed(report, "filter"):
@@ -173,6 +231,10 @@ class AlertWorker:
             if run is None:
                 return
             report.passed.update(each.filter.filter_id for each in run.passes)
+            for each in run.passes:
+                marks.add("passed", packets[each.candid])
+                if posting and self.posting:
+                    marks.add("owed", packets[each.candid])
             for (filter_id, _), alerts in (run.failures + run.skipped).items():
                 report.filter_failures[filter_id] += alerts
             if posting:
@@ -207,22 +269,20 @@ class AlertWorker:
         candids = {alert.candid for alert in batch}
         self.linker.link([_target(key, place) for key, place in first.items() if place["candid"] in candids])
 
-    def _score(self, alerts: list[Alert]) -> None:
-        """Fill in the classifications of new alerts; those that lack a cutout have none."""
-        alerts = [
-            alert
-            for alert in alerts
-            if not any(self.survey.lacks(alert.document, role) for role in self.survey.cutouts)
-        ]
-        if not alerts:
-            return
-        histories: list[list[dict[str, Any]]] = []
-        if self.scorer.needs_history:
-            histories = self._detections(alerts)
-        stamps = [self.survey.stamps(alert.document) for alert in alerts]
-        scores = self.scorer.score([alert.candidate for alert in alerts], stamps, histories)
-        for alert, classifications in zip(alerts, scores, strict=True):
-            alert.document["classifications"] = classifications
+    def _lacks_cutouts(self, alert: Alert) -> bool:
+        return any(self.survey.lacks(alert.document, role) for role in self.survey.cutouts)
+
+    def _store(
+        self, alerts: list[Alert], whole: list[Alert], histories: list[list[dict[str, Any]]], report: BatchReport
+    ) -> set[int]:
+        """Store new alerts, those that have all cutouts with their classifications; the candids of those that others stored meanwhile."""
+        with _timed(report, "score"):
+            stamps = [self.survey.stamps(alert.document) for alert in whole]
+            scores = self.scorer.score([alert.candidate for alert in whole], stamps, histories) if whole else []
+            for alert, classifications in zip(whole, scores, strict=True):
+                alert.document["classifications"] = classifications
+        with _timed(report, "insert"):
+            return self.alerts.insert([alert.document for alert in alerts])
 
     def _detections(self, alerts: list[Alert]) -> list[list[dict[str, Any]]]:
         """Each alert's object as known before: the packet's history, the stored one, and stored alerts."""
@@ -246,16 +306,11 @@ class AlertWorker:
         done: dict[str, dict[str, Any]] = {}
         todo = set(arrivals)
         for _ in range(MERGE_ATTEMPTS):
-            stored = self.objects.read(todo)
+            stored = self.objects.read_in_part(todo)
             documents = {key: merged(stored.get(key, {}), arrivals[key], self.survey) for key in todo}
             with _timed(report, "match"):
                 self._match(documents, stored)
-            new = [{"_id": key, **document} for key, document in documents.items() if key not in stored]
-            updates = {key: changes(document, documents[key]) for key, document in stored.items()}
-            conflicts = self.objects.create(new)
-            conflicts |= self.objects.update(
-                {key: (stored[key].get("version"), fields) for key, fields in updates.items() if fields}
-            )
+            conflicts = self.objects.put(documents, stored)
             done |= {key: {**stored.get(key, {}), **documents[key]} for key in todo - conflicts}
             todo = conflicts
             if not todo:
@@ -305,8 +360,20 @@ def this_worker(survey: str) -> AlertWorker:
 
 
 def process_batch(survey: str, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
-    """The task that the broker submits."""
-    return this_worker(survey).process(packets, posting, resume)
+    """The task that the broker submits; a process without memory ends, for that is no fault of its packets."""
+    return _with_memory(lambda: this_worker(survey).process(packets, posting, resume))
+
+
+def backfill_batch(survey: str, packets: list[Packet]) -> BatchReport:
+    """The task of packets that add to the histories of their objects and nothing else."""
+    return _with_memory(lambda: this_worker(survey).backfill(packets))
+
+
+def _with_memory(work: Callable[[], BatchReport]) -> BatchReport:
+    try:
+        return work()
+    except MemoryError:  # another process takes its place, and the batch goes again as after any worker's death
+        os._exit(OUT_OF_MEMORY)
 
 
 def rematch(survey: str) -> int:

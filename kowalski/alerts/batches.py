@@ -11,7 +11,7 @@ from itertools import count
 
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.offsets import Partition
-from kowalski.errors import KowalskiError
+from kowalski.errors import KowalskiError, TooLarge
 
 _numbers = count(1)
 
@@ -96,13 +96,20 @@ class Queue:
             batch.suspect = True
             self._suspects.append(batch)
         elif len(batch.packets) == 1:
-            return Culprit(batch.packets[0], "kills_workers" if fault is Fault.KILLED else "failed", repr(error))
+            return Culprit(batch.packets[0], _reason(fault, error), repr(error))
         else:
             self._line(batch).extendleft(reversed(batch.halves()))
         return None
 
     def _line(self, batch: Batch) -> deque[Batch]:
         return self._suspects if batch.suspect else self._ready
+
+
+def _reason(fault: Fault, error: BaseException | None) -> str:
+    """The slug under which a packet that alone makes the chain fail is kept."""
+    if fault is Fault.KILLED:
+        return "kills_workers"
+    return "too_large" if isinstance(error, TooLarge) else "failed"
 
 
 def fault_of(error: BaseException) -> Fault:

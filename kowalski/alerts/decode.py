@@ -20,12 +20,24 @@ import numpy as np
 from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import SchemaParseException, UnknownType
 
+from kowalski.alerts.unfolding import REMEMBERED, require_memory, unfolding_of
 from kowalski.errors import PacketError
+
+Codec = Callable[[bytes, int], bytes]
+"""Decompresses a block, as far as there is room for it."""
 
 MAGIC = b"Obj\x01"
 SYNC_SIZE = 16
-#: largest block, decompressed; real packets have 60 kB to 300 kB, the largest allowed by Kafka here 32 MB
-MAX_BLOCK = 64 * 1024 * 1024
+#: bytes of all blocks of a packet, decompressed; real packets have 60 kB to 300 kB, the largest allowed by Kafka here 32 MB
+MAX_CONTENT = 32 * 1024 * 1024
+#: bytes of a header, of which some are remembered; real ones have 5 kB to 60 kB
+MAX_HEADER = 1024 * 1024
+#: what xz may take to decompress a block
+XZ_MEMORY = 128 * 1024 * 1024
+#: cramjam's words for a buffer that is full
+NO_ROOM = "failed to write whole buffer"
+#: what is kept of logical types: MongoDB has moments, but no days, decimals of any length or UUIDs without more ado
+MOMENTS = ("timestamp-millis", "timestamp-micros")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +56,11 @@ def decode(data: bytes, accept: Callable[[Any], None] = lambda schema: None) -> 
 
     Raises
     ------
-    PacketError : ``empty``, ``not_avro``, ``schema``, ``codec``, ``truncated``, ``corrupt`` or ``trailing_bytes``
+    PacketError : ``empty``, ``not_avro``, ``schema``, ``codec``, ``truncated``, ``corrupt``, ``too_large`` or ``trailing_bytes``
     """
     schema, blocks = open_container(data)
     accept(schema)
+    require_memory(schema, sum(count for count, _ in blocks), sum(len(block) for _, block in blocks))
     records = [record for count, block in blocks for record in read_records(block, count, schema)]
     if not records:
         raise PacketError("empty", "the packet holds no record")
@@ -61,14 +74,11 @@ def open_container(data: bytes) -> tuple[Any, list[tuple[int, bytes]]]:
     ------
     PacketError : as `decode`
     """
-    if not data:
-        raise PacketError("empty", "the message has no bytes")
-    if not data.startswith(MAGIC):
-        raise PacketError("not_avro", f"begins with {data[:8]!r}, not with an Avro object container's {MAGIC!r}")
-    header_end, sync = _header_end(data)
-    schema, decompress = _header(data[:header_end])
-    blocks = []
+    schema, decompress, header_end = _opened(data)
     position = header_end + SYNC_SIZE
+    sync = data[header_end:position]
+    blocks: list[tuple[int, bytes]] = []
+    room = MAX_CONTENT
     while position < len(data):
         count, position = _read_long(data, position)
         size, position = _read_long(data, position)
@@ -79,9 +89,33 @@ def open_container(data: bytes) -> tuple[Any, list[tuple[int, bytes]]]:
             raise PacketError("truncated", f"{len(data)} bytes, {end + SYNC_SIZE} announced")
         if data[end : end + SYNC_SIZE] != sync:
             raise PacketError("corrupt", "sync marker missing after a block")
-        blocks.append((count, decompress(data[position:end])))
+        blocks.append((count, decompress(data[position:end], room)))
+        room -= len(blocks[-1][1])
         position = end + SYNC_SIZE
     return schema, blocks
+
+
+def open_head(data: bytes) -> tuple[Any, Codec, bytes]:
+    """Of an Avro object container that may be cut off behind its header: its parsed schema, its codec, and the bytes after the header.
+
+    Raises
+    ------
+    PacketError : as `decode`
+    """
+    schema, decompress, header_end = _opened(data)
+    return schema, decompress, data[header_end + SYNC_SIZE :]
+
+
+def _opened(data: bytes) -> tuple[Any, Codec, int]:
+    """The schema and the decompressor of a container, and where its first sync marker begins."""
+    if not data:
+        raise PacketError("empty", "the message has no bytes")
+    if not data.startswith(MAGIC):
+        raise PacketError("not_avro", f"begins with {data[:8]!r}, not with an Avro object container's {MAGIC!r}")
+    header_end, _ = _header_end(data)
+    if header_end > MAX_HEADER:
+        raise PacketError("too_large", f"a header of {header_end} bytes, {MAX_HEADER} allowed")
+    return *_header(data[:header_end]), header_end
 
 
 def read_records(block: bytes, count: int, schema: Any) -> list[dict[str, Any]]:
@@ -142,8 +176,8 @@ def _header_end(data: bytes) -> tuple[int, bytes]:
     return position, sync
 
 
-@lru_cache(maxsize=64)
-def _header(header: bytes) -> tuple[Any, Callable[[bytes], bytes]]:
+@lru_cache(maxsize=REMEMBERED)
+def _header(header: bytes) -> tuple[Any, Codec]:
     """The parsed schema and the decompressor that a header names."""
     metadata = dict(_metadata(header))
     codec = metadata.get("avro.codec", b"null").decode(errors="replace")
@@ -162,7 +196,8 @@ def parsed(text: bytes | str) -> Any:
     PacketError : ``schema``
     """
     try:
-        schema = parse_schema(_without_defaults(json.loads(text)))
+        schema = parse_schema(_essential(json.loads(text)))
+        unfolding_of(schema)
     except (
         KeyError,
         ValueError,
@@ -173,30 +208,21 @@ def parsed(text: bytes | str) -> Any:
         UnknownType,
     ) as error:
         raise PacketError("schema", f"not a valid Avro schema: {type(error).__name__}: {error}") from None
-    _require_finite(schema)
     return schema
 
 
-def _without_defaults(schema: Any) -> Any:
-    """A schema without its fields' defaults: what was written needs none, and fastavro refuses those of another type than the field."""
+def _essential(schema: Any) -> Any:
+    """A schema without what reading needs not: fields' defaults, of which fastavro refuses those of another type than the field, and logical
+    types for which MongoDB has none, whose values are then the plain ones."""
     if isinstance(schema, list):
-        return [_without_defaults(branch) for branch in schema]
+        return [_essential(branch) for branch in schema]
     if isinstance(schema, dict):
-        return {key: _without_defaults(value) for key, value in schema.items() if key != "default"}
+        return {
+            key: _essential(value)
+            for key, value in schema.items()
+            if key != "default" and not (key == "logicalType" and value not in MOMENTS)
+        }
     return schema
-
-
-def _require_finite(schema: Any, within: frozenset[str] = frozenset()) -> None:
-    """Refuse a type that contains itself: no survey has one, and fastavro follows it until the process dies."""
-    if isinstance(schema, str) and schema in within:
-        raise PacketError("schema", f"{schema} contains itself")
-    if isinstance(schema, list):
-        for branch in schema:
-            _require_finite(branch, within)
-    elif isinstance(schema, dict):
-        within = within | {schema["name"]} if "name" in schema else within
-        for part in (*(field["type"] for field in schema.get("fields", ())), schema.get("items"), schema.get("values")):
-            _require_finite(part, within)
 
 
 def _metadata(header: bytes) -> list[tuple[str, bytes]]:
@@ -216,58 +242,63 @@ def _metadata(header: bytes) -> list[tuple[str, bytes]]:
     return entries
 
 
-def _bounded(name: str, decompress: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+def _bounded(name: str, decompress: Codec) -> Codec:
     """A codec whose failures and excesses are packet errors."""
 
-    def run(block: bytes) -> bytes:
+    def run(block: bytes, room: int) -> bytes:
         try:
-            plain = decompress(block)
+            plain = decompress(block, room)
         except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, cramjam.DecompressionError) as error:
             raise PacketError("corrupt", f"{name} block can't be decompressed: {error}") from None
-        if len(plain) > MAX_BLOCK:
-            raise PacketError("corrupt", f"{name} block is larger than {MAX_BLOCK} bytes")
+        if len(plain) > room:
+            raise _excess(name)
         return plain
 
     return run
 
 
-def _stream(decompressor: Any, block: bytes) -> bytes:
+def _excess(name: str) -> PacketError:
+    return PacketError("too_large", f"{name} blocks have more than {MAX_CONTENT} bytes when decompressed")
+
+
+def _stream(decompressor: Any, block: bytes, room: int) -> bytes:
     """The whole content of a compressed stream, as far as it may be kept."""
-    plain: bytes = decompressor.decompress(block, MAX_BLOCK + 1)
-    if not decompressor.eof and len(plain) <= MAX_BLOCK:
+    plain: bytes = decompressor.decompress(block, room + 1)
+    if not decompressor.eof and len(plain) <= room:
         raise ValueError("it ends early")
     return plain
 
 
-def _snappy(block: bytes) -> bytes:
-    _require_length(cramjam.snappy.decompress_raw_len(block[:-4]))
+def _snappy(block: bytes, room: int) -> bytes:
+    if cramjam.snappy.decompress_raw_len(block[:-4]) > room:  # before memory is taken for it
+        raise _excess("snappy")
     plain = bytes(cramjam.snappy.decompress_raw(block[:-4]))
     if zlib.crc32(plain).to_bytes(4, "big") != block[-4:]:
         raise ValueError("checksum differs")
     return plain
 
 
-def _lz4(block: bytes) -> bytes:
-    _require_length(int.from_bytes(block[:4], "little"))
+def _lz4(block: bytes, room: int) -> bytes:
+    if int.from_bytes(block[:4], "little") > room:
+        raise _excess("lz4")
     return bytes(cramjam.lz4.decompress_block(block))
 
 
-def _zstandard(block: bytes) -> bytes:
-    buffer: Any = np.empty(MAX_BLOCK, np.uint8)  # pages that are not written cost nothing
-    return buffer[: cramjam.zstd.decompress_into(block, buffer)].tobytes()
+def _zstandard(block: bytes, room: int) -> bytes:
+    buffer: Any = np.empty(room + 1, np.uint8)  # pages that are not written cost nothing
+    try:
+        return buffer[: cramjam.zstd.decompress_into(block, buffer)].tobytes()
+    except cramjam.DecompressionError as error:
+        if str(error) == NO_ROOM:
+            raise _excess("zstandard") from None
+        raise
 
 
-def _require_length(length: int) -> None:
-    """Refuse what would be too large before memory is taken for it."""
-    if length > MAX_BLOCK:
-        raise ValueError(f"{length} bytes announced, {MAX_BLOCK} allowed")
-
-
-CODECS: dict[str, Callable[[bytes], bytes]] = {
-    "null": lambda block: block,
-    "deflate": _bounded("deflate", lambda block: _stream(zlib.decompressobj(-15), block)),
-    "bzip2": _bounded("bzip2", lambda block: _stream(bz2.BZ2Decompressor(), block)),
-    "xz": _bounded("xz", lambda block: _stream(lzma.LZMADecompressor(), block)),
+CODECS: dict[str, Codec] = {
+    "null": _bounded("null", lambda block, room: block),
+    "deflate": _bounded("deflate", lambda block, room: _stream(zlib.decompressobj(-15), block, room)),
+    "bzip2": _bounded("bzip2", lambda block, room: _stream(bz2.BZ2Decompressor(), block, room)),
+    "xz": _bounded("xz", lambda block, room: _stream(lzma.LZMADecompressor(memlimit=XZ_MEMORY), block, room)),
     "snappy": _bounded("snappy", _snappy),
     "zstandard": _bounded("zstandard", _zstandard),
     "lz4": _bounded("lz4", _lz4),

@@ -148,7 +148,10 @@ def _programme(candidate: Mapping[str, Any], survey: Survey) -> int | None:
 def _require(record: Mapping[str, Any], field: str, kind: Any) -> Any:
     value = record.get(field)
     if not isinstance(value, kind) or isinstance(value, bool):
-        found = "missing" if value is None else f"a {type(value).__name__}: {str(value)[:60]!r}"
+        shown = (
+            f": {str(value)[:60]!r}" if isinstance(value, int | float | str | bytes) else ""
+        )  # not a list of any size
+        found = "missing" if value is None else f"a {type(value).__name__}{shown}"
         raise PacketError("field", f"{field} is {found}")
     return value
 

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from kowalski.alerts.survey import Survey
+from kowalski.alerts.unfolding import REMEMBERED
 from kowalski.errors import PacketError
 from kowalski.log import get_logger
 
@@ -28,10 +29,8 @@ KINDS = {
     "map": "map",
     "null": "null",
 }
-#: more fields than this has no survey, and nobody shall have us unfold
-MAX_FIELDS = 20_000
-#: schemas whose judgement is remembered
-REMEMBERED = 64
+#: more fields than this has no survey, nor more letters in their paths, and nobody shall have us unfold
+MAX_FIELDS, MAX_LETTERS = 20_000, 4_000_000
 
 Fields = Mapping[str, frozenset[str]]
 """Path of a field (``candidate.jd``, ``prv_candidates[].jd``) -> its kinds, null among them where it may be null."""
@@ -104,7 +103,7 @@ class DriftWatch:
         except PacketError as error:
             return error
         name = schema.get("name", "?") if isinstance(schema, dict) else "?"
-        if lacks := unmet(theirs, self._survey.needed):
+        if lacks := faults(theirs, self._survey):
             log.error("%s: packets of %s go to quarantine: %s", self._survey.name, name, "; ".join(lacks))
             return PacketError("schema_drift", "\n".join([*lacks, *found.lines()]))
         if not any(found):
@@ -118,13 +117,17 @@ def fields_of(schema: Any) -> dict[str, frozenset[str]]:
 
     Raises
     ------
-    PacketError : ``schema``: more than `MAX_FIELDS`
+    PacketError : ``schema``: more than `MAX_FIELDS`, or `MAX_LETTERS`
     """
     fields: dict[str, frozenset[str]] = {}
-    for path, kinds in _walk(schema, "", {}):
+    letters = 0
+    for number, (path, kinds) in enumerate(
+        _walk(schema, "", {})
+    ):  # a path may come several times, by records of a union
         fields[path] = kinds
-        if len(fields) > MAX_FIELDS:
-            raise PacketError("schema", f"more than {MAX_FIELDS} fields")
+        letters += len(path)
+        if number >= MAX_FIELDS or letters > MAX_LETTERS:
+            raise PacketError("schema", f"more than {MAX_FIELDS} fields, or {MAX_LETTERS} letters in their paths")
     return fields
 
 
@@ -184,6 +187,11 @@ def _text(kinds: frozenset[str]) -> str:
     return " or ".join(sorted(kinds, key=lambda kind: (kind == "null", kind)))
 
 
+def faults(theirs: Fields, survey: Survey) -> list[str]:
+    """Why the chain can't process packets with these fields, in words; nothing: it can."""
+    return [*unmet(theirs, survey.needed), *misused(theirs, survey.used)]
+
+
 def unmet(theirs: Fields, needs: Mapping[str, str]) -> list[str]:
     """What a schema lacks of what is needed (path -> kind), in words; an integer does where a number is needed.
 
@@ -198,3 +206,13 @@ def unmet(theirs: Fields, needs: Mapping[str, str]) -> list[str]:
         elif not kinds & ({kind, "integer"} if kind == "number" else {kind}):
             lacks.append(f"{path} is {_text(kinds)}, {kind} needed")
     return lacks
+
+
+def misused(theirs: Fields, uses: Mapping[str, str]) -> list[str]:
+    """What a schema has of another kind than it is used as (path -> kind), in words; an integer does for a number, null for both."""
+    return [
+        f"{path} is {_text(kinds)}, used as {kind}"
+        for path, kind in uses.items()
+        if (kinds := theirs.get(path)) is not None
+        and not kinds <= {kind, "null", *(["integer"] if kind == "number" else [])}
+    ]

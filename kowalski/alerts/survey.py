@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kowalski.alerts.points import Point, Stored
 from kowalski.errors import ConfigError
 
 #: what the names of the surveys' modules begin with
@@ -22,8 +23,6 @@ LOOKS = {
     "template": ("log", "asymmetric"),
     "difference": ("linear", "asymmetric"),
 }
-
-Point = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,15 @@ class History:
     prepare : (points of a packet, its candidate) -> points as stored
     brightest_wins : the copy that the brightest alert brought is kept, else that of the latest packet
     forced : whether the points are forced photometry
+    copies_share : whether copies have the same jd or the same candid in any case, so that most points need not be looked at whole
     """
 
     field: str
-    identity: Callable[[Point], tuple[Any, ...]]
+    identity: Callable[[Stored], tuple[Any, ...]]
     prepare: Callable[[list[Point], Mapping[str, Any]], list[Point]]
     brightest_wins: bool = False
     forced: bool = False
+    copies_share: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Survey:
     schemas : where the schemas of messages come from that name them; None: all bring theirs along
     flux : where points hold fluxes; None: magnitudes are made into fluxes, but for forced photometry
     needs : path -> kind (`kowalski.alerts.drift`) of fields without which packets can't be processed, where they aren't those of `needed`
+    uses : path -> kind of further fields that are used where packets have them: of another kind they can't be processed
     alert_indexes : indexes of the alerts besides those that every survey has: name -> fields and directions
     """
 
@@ -117,7 +119,7 @@ class Survey:
     nights: int = 0
     score_fields: tuple[str, ...] = ("drb", "rb")
     history_days: float = 1000.0
-    forced_ok: Callable[[Point], bool] = lambda point: True
+    forced_ok: Callable[[Stored], bool] = lambda point: True
     forced_complete: Callable[[Mapping[str, Any]], bool] = lambda candidate: True
     orient: Callable[[np.ndarray], np.ndarray] = lambda image: image
     looks: Mapping[str, tuple[str, str]] = field(default_factory=lambda: LOOKS)
@@ -125,6 +127,7 @@ class Survey:
     schemas: NumberedSchemas | None = None
     flux: Flux | None = None
     needs: Mapping[str, str] | None = None
+    uses: Mapping[str, str] = field(default_factory=dict)
     alert_indexes: Mapping[str, list[tuple[str, int]]] = field(default_factory=dict)
 
     @property
@@ -136,6 +139,17 @@ class Survey:
     def aux(self) -> str:
         """Collection of the objects: light curves and matches."""
         return f"{self.name}_alerts_aux"
+
+    @property
+    def older(self) -> str:
+        """Collection of the parts of objects that are too long for one document (`kowalski.alerts.parts`)."""
+        return f"{self.aux}_older"
+
+    @property
+    def history_fields(self) -> tuple[str, ...]:
+        """The lists of points that an object's documents have."""
+        replaced = (f"{history.field}_replaced" for history in self.histories if history.brightest_wins)
+        return (*(history.field for history in self.histories), *replaced)
 
     @property
     def classifications(self) -> str:
@@ -157,6 +171,15 @@ class Survey:
             **{f"{name}{cutout}": "bytes" for name in self.cutouts.values()},
             **{f"{history.field}[].jd": "number" for history in self.histories},
         }
+
+    @property
+    def used(self) -> dict[str, str]:
+        """Path -> kind of the fields that are used where packets have them: points are told apart by theirs."""
+        names = ("jd", "candid", "pid", self.band_field, self.program_field)
+        kinds = {name: "number" if name == "jd" else "integer" for name in names if name}
+        return {f"{history.field}[].{name}": kind for history in self.histories for name, kind in kinds.items()} | dict(
+            self.uses
+        )
 
     def fid_of(self, point: Mapping[str, Any]) -> int | None:
         """The key in ``bands`` of a point."""

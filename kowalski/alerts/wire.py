@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kowalski.alerts.decode import read_records
+from kowalski.alerts.unfolding import require_memory
 from kowalski.errors import PacketError
 
 HEADER = struct.Struct(">BI")
@@ -40,8 +41,9 @@ def decode_wire(
 
     Raises
     ------
-    PacketError : as `schema_number`, ``schemas`` and ``accept`` do, or ``corrupt``, ``schema`` or ``trailing_bytes``
+    PacketError : as `schema_number`, ``schemas`` and ``accept`` do, or ``corrupt``, ``schema``, ``too_large`` or ``trailing_bytes``
     """
     schema = schemas(schema_number(data))
     accept(schema)
+    require_memory(schema, 1, len(data) - HEADER.size)
     return read_records(data[HEADER.size :], 1, schema)

@@ -9,6 +9,7 @@ from pymongo.errors import BulkWriteError
 from kowalski.alerts.survey import Survey
 from kowalski.database.client import MongoDatabase, faults_of, translated
 from kowalski.database.indexes import GEO, Index, ensure_indexes
+from kowalski.database.ledger import KAFKA_INDEX
 
 
 def alert_indexes(survey: Survey) -> list[Index]:
@@ -22,6 +23,7 @@ def alert_indexes(survey: Survey) -> list[Index]:
         Index(f"jd_radec_{oid}", [jd, GEO, (oid, -1)]),
         Index(oid, [(oid, -1)]),
         Index("candid", [candid], {"unique": True}),
+        KAFKA_INDEX,
     ]
     return indexes + [
         Index(name, [(field, order) for field, order in keys]) for name, keys in survey.alert_indexes.items()
@@ -46,18 +48,18 @@ class Alerts:
             found = self.collection.find({"candid": {"$in": candids}}, {"candid": 1, "classifications": 1, "kafka": 1})
             return {document["candid"]: document for document in found}
 
-    def insert(self, documents: list[dict[str, Any]]) -> int:
-        """Store alerts durably and return how many are new; those known already stay as they are."""
+    def insert(self, documents: list[dict[str, Any]]) -> set[int]:
+        """Store alerts durably; the candids of those that were there already, which stay as they are."""
         if not documents:
-            return 0
+            return set()
         with translated("insert alerts"):
             try:
-                return len(self.collection.insert_many(documents, ordered=False).inserted_ids)
+                self.collection.insert_many(documents, ordered=False)
+                return set()
             except BulkWriteError as error:
                 if faults_of(error):
                     raise
-                inserted: int = error.details["nInserted"]
-                return inserted
+                return {documents[fault["index"]]["candid"] for fault in error.details["writeErrors"]}
 
     def detections(self, object_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
         """jd and magpsf of every stored alert of some objects: object -> ``[{jd, magpsf, candid}]``."""

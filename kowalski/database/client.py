@@ -11,6 +11,7 @@ from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     ConnectionFailure,
+    DocumentTooLarge,
     ExecutionTimeout,
     NetworkTimeout,
     NotPrimaryError,
@@ -20,16 +21,23 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from kowalski.errors import DatabaseError, DatabaseUnavailable
+from kowalski.certificate_files import authorities, own_certificate
+from kowalski.errors import DatabaseError, DatabaseUnavailable, TooLarge
 from kowalski.settings import Database
 
 Role = Literal["writer", "reader", "admin"]
 MongoDatabase = pymongo_database.Database[dict[str, Any]]
 
 DUPLICATE_KEY = 11000
+#: what a server that asks for more than it gets leaves to be guessed
+CLOSED = " by the server; if it wants TLS: database.tls, and tls_certificate_key_file where it wants a certificate"
+#: ms to wait for a server that can do what is asked
+PATIENCE_MS = 5000
+#: the server's, of documents that grow beyond its limit; of those that come too large it says so under the code of all bad values
+OBJECT_TOO_LARGE = frozenset({10334, 17419, 17420})
 
-#: server errors that pass by themselves: elections, shutdown, full or read-only disk, interrupted operations
-TRANSIENT_CODES = frozenset({6, 7, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031})
+#: server errors that pass by themselves: elections, shutdown, full disk, writes blocked for a while, interrupted operations
+TRANSIENT_CODES = frozenset({6, 7, 64, 89, 91, 189, 262, 371, 9001, 10107, 11600, 11602, 13435, 13436, 14031})
 
 
 def client_options(settings: Database, role: Role = "writer") -> dict[str, Any]:
@@ -41,11 +49,11 @@ def client_options(settings: Database, role: Role = "writer") -> dict[str, Any]:
     }[role]
     options: dict[str, Any] = {
         "host": f"mongodb+srv://{settings.host}" if settings.srv else settings.host,
-        "tls": settings.tls or settings.srv,
+        **_encryption(settings),
         "w": "majority",
         "journal": True,
         "maxPoolSize": settings.max_pool_size,
-        "serverSelectionTimeoutMS": 5000,
+        "serverSelectionTimeoutMS": PATIENCE_MS,
         "connectTimeoutMS": 5000,
         "appname": f"kowalski-{role}",
     }
@@ -62,6 +70,17 @@ def client_options(settings: Database, role: Role = "writer") -> dict[str, Any]:
             "authSource": settings.auth_source or ("admin" if role == "admin" else settings.db),
         }
     return options
+
+
+def _encryption(settings: Database) -> dict[str, Any]:
+    """Whether a connection is encrypted, and what proves to each end who the other one is; raises `ConfigError` for bad files."""
+    files = {
+        "tlsCAFile": authorities("database.tls_ca_file", settings.tls_ca_file),
+        "tlsCertificateKeyFile": own_certificate(
+            "database.tls_certificate_key_file", settings.tls_certificate_key_file
+        ),
+    }
+    return {"tls": settings.encrypted, **{name: path for name, path in files.items() if path}}
 
 
 def connect(settings: Database, role: Role = "writer") -> MongoDatabase:
@@ -94,22 +113,33 @@ def faults_of(error: BulkWriteError) -> list[dict[str, Any]]:
 
 
 def _said(error: PyMongoError) -> str:
-    """What the server said, without its whole answer."""
+    """What the server said, without its whole answer; where none answers, without the driver's view of them all."""
+    if isinstance(error, ServerSelectionTimeoutError):
+        text = str(error).partition(" (configured timeouts")[0].partition(", Timeout: ")[0]
+        return text + (CLOSED if text.endswith("connection closed") else "")
     details = error.details if isinstance(error, OperationFailure) else None
     return str((details or {}).get("errmsg") or error)
 
 
+def _kind(error: PyMongoError | BSONError | OverflowError, code: Any, said: str) -> type[DatabaseError]:
+    """The error of this project that one of MongoDB's stands for."""
+    if isinstance(error, PyMongoError) and is_transient(error):
+        return DatabaseUnavailable
+    too_large = isinstance(error, DocumentTooLarge) or code in OBJECT_TOO_LARGE or "too large" in said
+    return TooLarge if too_large else DatabaseError
+
+
 @contextmanager
 def translated(action: str) -> Iterator[None]:
-    """Raise MongoDB's errors inside as `DatabaseUnavailable` or `DatabaseError`, naming the action."""
+    """Raise MongoDB's errors inside as `DatabaseUnavailable`, `TooLarge` or `DatabaseError`, naming the action."""
     try:
         yield
     except BulkWriteError as error:  # its own text holds whole documents
-        kind = DatabaseUnavailable if is_transient(error) else DatabaseError
-        faults = faults_of(error) or error.details["writeErrors"]
-        raise kind(f"{action}: {faults[0]['errmsg'][:500]}") from None
+        fault = (faults_of(error) or error.details["writeErrors"])[0]
+        said = fault["errmsg"][:500]
+        raise _kind(error, fault["code"], said)(f"{action}: {said}") from None
     except PyMongoError as error:
-        kind = DatabaseUnavailable if is_transient(error) else DatabaseError
-        raise kind(f"{action}: {_said(error)}") from error
+        said = _said(error)
+        raise _kind(error, getattr(error, "code", None), said)(f"{action}: {said}") from error
     except (BSONError, OverflowError) as error:  # it can't be sent: too large, or a value that BSON does not have
-        raise DatabaseError(f"{action}: {error}") from error
+        raise _kind(error, None, str(error))(f"{action}: {error}") from error

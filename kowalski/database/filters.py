@@ -16,7 +16,9 @@ FILTER_ID = Index("filter_id", [("filter_id", 1)], {"unique": True})
 _VERSION = {"$filter": {"input": "$fv", "cond": {"$eq": ["$$this.fid", "$active_fid"]}}}
 #: what tells one state of a filter document from another, by whatever means it was changed; of the pipeline a hash, for it may be long
 SIGNATURE: dict[str, Any] = {
-    **dict.fromkeys(("filter_id", "group_id", "active_fid", "permissions", "surveys", "update_annotations"), 1),
+    **dict.fromkeys(
+        ("filter_id", "group_id", "active_fid", "permissions", "surveys", "watchlists", "update_annotations"), 1
+    ),
     **dict.fromkeys(("autosave", "auto_followup", "last_modified"), 1),
     "version": {"$toHashedIndexKey": {"$cond": [{"$isArray": "$fv"}, _VERSION, "$fv"]}},
 }

@@ -1,21 +1,30 @@
 """A database of Kowalski 3, and what of it has to change. Nothing is dropped, and what isn't known stays as it is."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from bson.int64 import Int64
+from pymongo import UpdateOne
 
 from kowalski.alerts.lightcurve import merged
 from kowalski.alerts.survey import Survey
+from kowalski.crossmatch.matcher import radius_of
+from kowalski.crossmatch.pixels import Grid, grid_for, with_pixels
 from kowalski.database.alerts import alert_indexes
+from kowalski.database.catalogs import place_of
 from kowalski.database.client import MongoDatabase, translated
 from kowalski.database.indexes import Index, create_indexes, missing_indexes
 from kowalski.database.objects import INDEXES as OBJECT_INDEXES
 from kowalski.database.objects import Objects
+from kowalski.database.outbox import Outbox
+from kowalski.database.quarantine import INDEXES as QUARANTINE_INDEXES
+from kowalski.database.watching import Exposures
+from kowalski.settings import Recipe
 
-#: objects that are changed at once
-BATCH = 500
+#: objects, and rows of a catalogue, that are changed at once
+BATCH, ROWS = 500, 5000
 #: objects that Kowalski 3 wrote, and that no alert came for since
 OLD = {"version": {"$exists": False}}
 #: sky maps whose trigger has the name that queries asked for
@@ -46,9 +55,11 @@ class Migration:
         objects, orphans = Objects(self.database, survey), 0
         for batch in self._batches(survey):
             alerts = self._alerts_of(survey, list(batch))
-            fields = {key: renewed(aux, alerts[key], survey) if key in alerts else {} for key, aux in batch.items()}
-            objects.update({key: (None, each) for key, each in fields.items()})  # a broker's change makes one new, too
-            orphans += len(batch.keys() - alerts.keys())
+            fields = {key: renewed(aux, alerts[key], survey) for key, aux in batch.items() if key in alerts}
+            objects.put(fields, {key: batch[key] for key in fields})  # a broker's change makes one new, too
+            alone = batch.keys() - alerts.keys()
+            objects.update({key: (None, {}) for key in alone})
+            orphans += len(alone)
             done(len(batch))
         return orphans
 
@@ -102,9 +113,11 @@ class Migration:
                 self.database["skymaps"].update_many(MISNAMED, {"$rename": {"trigger_id": "triggerid"}}).modified_count
             )
 
-    def missing_indexes(self, survey: Survey) -> dict[str, list[Index]]:
-        """Indexes that a survey's collections lack, by collection; of those collections that exist."""
-        wanted = {survey.alerts: alert_indexes(survey), survey.aux: OBJECT_INDEXES}
+    def missing_indexes(self, surveys: Iterable[Survey]) -> dict[str, list[Index]]:
+        """Indexes that the collections lack which grow without end, by collection; of those that exist."""
+        wanted = {"outbox": Outbox.INDEXES, "quarantine": QUARANTINE_INDEXES, "ZTF_ops": Exposures.INDEXES}
+        for survey in surveys:
+            wanted |= {survey.alerts: alert_indexes(survey), survey.aux: OBJECT_INDEXES}
         with translated("look up indexes"):
             present = set(self.database.list_collection_names())
             lacking = {
@@ -113,6 +126,47 @@ class Migration:
                 if name in present
             }
         return {name: indexes for name, indexes in lacking.items() if indexes}
+
+    def without_pixels(self, xmatch: Mapping[str, Mapping[str, Recipe]]) -> list[tuple[str, Grid]]:
+        """The catalogues that cross-matches look into and whose rows' pixels are not indexed, with the grid that each asks for."""
+        wanted = {
+            (name, grid)
+            for recipes in xmatch.values()
+            for name, recipe in recipes.items()
+            if not recipe.latest_by and (grid := grid_for(radius_of(recipe))) is not None
+        }
+        with translated("look up indexes of catalogues"):
+            present = set(self.database.list_collection_names())
+            return sorted(
+                (name, grid)
+                for name, grid in wanted
+                if name in present and grid.name not in self.database[name].index_information()
+            )
+
+    def rows(self, catalog: str) -> int:
+        """How many rows a catalogue has, from its metadata."""
+        with translated(f"count {catalog}"):
+            return self.database[catalog].estimated_document_count()
+
+    def add_pixels(self, catalog: str, grid: Grid, done: Callable[[int], None]) -> int:
+        """A catalogue's rows have their pixels, indexed; how many rows are no points and have none. ``done`` is told of each batch."""
+        collection, nowhere = self.database[catalog], 0
+        with translated(f"add pixels to {catalog}"):
+            lacking = collection.find(
+                {grid.field: {"$exists": False}}, {"coordinates.radec_geojson": 1}, batch_size=ROWS
+            )
+            while rows := list(islice(lacking, ROWS)):
+                points = [row for row in rows if is_point(row)]
+                changes = [
+                    UpdateOne({"_id": row["_id"]}, {"$set": {grid.field: row["coordinates"][grid.name]}})
+                    for row in with_pixels(points, [grid])
+                ]
+                if changes:
+                    collection.bulk_write(changes, ordered=False)
+                nowhere += len(rows) - len(points)
+                done(len(rows))
+            create_indexes(collection, [Index(grid.name, [(grid.field, 1)])])
+        return nowhere
 
     def build_index(self, collection: str, index: Index) -> None:
         """One index of a collection is built, however long that takes."""
@@ -153,3 +207,8 @@ def _as_known(point: Document, alerts: list[Document], jds: list[float], survey:
     program = survey.program_field
     programme = {program: alerts[alert]["candidate"].get(program)} if program else {}
     return {"first_jd": jds[alert], **programme, **point}
+
+
+def is_point(row: Document) -> bool:
+    """Whether a catalogue's row has a position."""
+    return place_of(((row.get("coordinates") or {}).get("radec_geojson") or {}).get("coordinates")) is not None

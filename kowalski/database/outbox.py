@@ -10,14 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import bson
 import numpy as np
 from bson.codec_options import CodecOptions
 from pymongo.errors import BulkWriteError
 from pymongo.write_concern import WriteConcern
 
-from kowalski.database.client import DUPLICATE_KEY, TRANSIENT_CODES, MongoDatabase, translated
+from kowalski.database.client import MongoDatabase, faults_of, translated
 from kowalski.database.indexes import Index, ensure_indexes
-from kowalski.errors import DatabaseError, DatabaseUnavailable
+from kowalski.errors import TooLarge
 
 #: when an entry never tried is due: long ago, whatever the clocks of broker and poster say
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,6 +41,9 @@ FRESH = {
 TONIGHT = 1.0
 
 JULIAN_DATE_OF_EPOCH = 2440587.5
+
+#: bytes of an entry that MongoDB takes, with room for what `FRESH` adds
+LARGEST = 16 * 1024 * 1024 - 1024
 
 PENDING = {"state": "pending"}
 OF_TARGET = {"_id": 0, "survey": 1, "objectId": 1, "lane": 1}
@@ -95,6 +99,7 @@ class Outbox:
         _of_pending("pending_object", "survey", "objectId", "jd", "candid"),
         _of_pending("pending_lane_next_attempt", "state", "lane", "next_attempt_at", "survey", "objectId"),
         Index("state_delivered", [("state", 1), ("delivered_at", -1)]),
+        Index("kafka_offset", [("kafka.topic", 1), ("kafka.partition", 1)], {"sparse": True}),
     ]
 
     def __init__(self, db: MongoDatabase):
@@ -106,25 +111,32 @@ class Outbox:
         """Make the indexes that are missing."""
         ensure_indexes(self._entries, self.INDEXES)
 
-    @translated("outbox: add")
     def add(self, entries: Sequence[Mapping[str, Any]]) -> int:
         """Store the entries that are not there yet and return how many; what is there already stays as it is.
 
         An entry needs ``_id``, ``kind``, ``survey``, ``candid``, ``objectId``, ``jd``, ``passed_at`` and what its kind
         needs; state and progress are filled in.
+
+        Raises
+        ------
+        TooLarge : an entry is; the others are stored
         """
+        try:
+            return self._insert(entries)
+        except TooLarge:  # all that came in the same message were refused with it
+            self._insert([entry for entry in entries if len(bson.encode(entry)) <= LARGEST])
+            raise
+
+    @translated("outbox: add")
+    def _insert(self, entries: Sequence[Mapping[str, Any]]) -> int:
         if not entries:
             return 0
         fresh = [{**FRESH, "done": [], **entry} for entry in entries]
         try:
             return len(self._entries.insert_many(fresh, ordered=False).inserted_ids)
         except BulkWriteError as error:
-            if error.details["writeConcernErrors"]:
-                raise DatabaseUnavailable(f"outbox: {error.details['writeConcernErrors'][0]['errmsg']}") from error
-            for write in error.details["writeErrors"]:
-                if write["code"] != DUPLICATE_KEY:
-                    kind = DatabaseUnavailable if write["code"] in TRANSIENT_CODES else DatabaseError
-                    raise kind(f"outbox: {write['errmsg']}") from error
+            if faults_of(error):
+                raise
             return int(error.details["nInserted"])
 
     @translated("outbox: look for work")
@@ -217,12 +229,15 @@ class Outbox:
         self._attempted(ids, {"$set": {"state": "failed", "error": dict(error)}})
 
     @translated("outbox: postpone")
-    def postpone(
-        self, ids: Iterable[str], error: Mapping[str, Any], next_attempt_at: datetime, stalled: int = 1
-    ) -> None:
-        """Keep these entries for another attempt, not before the time given, after so many in a row that got nothing done."""
-        changes = {"error": dict(error), "next_attempt_at": next_attempt_at, "stalled": stalled}
-        self._attempted(ids, {"$set": changes})
+    def postpone(self, ids: Iterable[str], error: Mapping[str, Any], wait_s: float, stalled: int = 1) -> None:
+        """Keep these entries for another attempt, not before so many seconds, after so many in a row that got nothing done.
+
+        The time is told by the server's clock: one that is wrong for a moment elsewhere must not make them wait for days.
+        """
+        due = {"$add": ["$$NOW", round(wait_s * 1000)]}
+        changes = {"error": {"$literal": dict(error)}, "stalled": stalled, "next_attempt_at": due}
+        attempts = {"$add": ["$attempts", 1]}
+        self._entries.update_many({"_id": {"$in": list(ids)}, **PENDING}, [{"$set": {**changes, "attempts": attempts}}])
 
     def _attempted(self, ids: Iterable[str], changes: Mapping[str, Any]) -> None:
         self._entries.update_many({"_id": {"$in": list(ids)}, **PENDING}, {**changes, "$inc": {"attempts": 1}})

@@ -12,7 +12,7 @@ from kowalski.errors import DatabaseError
 from kowalski.settings import Database
 
 #: what is shown of a user: all but the hash of his password
-PUBLIC = {"password": 0}
+PUBLIC = {"password": 0}  # nosec B105  # a projection
 
 
 class Known(DatabaseError):
@@ -87,7 +87,7 @@ class Users:
     async def _change(self, condition: dict[str, Any], fields: dict[str, Any], revoke: bool) -> bool:
         change: dict[str, Any] = {"$set": {**fields, "last_modified": _now()}}
         if revoke:
-            change["$inc"] = {"token_version": 1}
+            change["$inc"] = {"token_version": 1}  # nosec B105  # a version
         with translated("edit a user"):
             found = bool((await self.collection.update_one(condition, change)).matched_count)
             if revoke and found:

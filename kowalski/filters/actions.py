@@ -147,8 +147,8 @@ def read_follow_up(value: Any) -> FollowUp | None:
         if not isinstance(value.get(name), kind) or not value[name]:
             raise FilterError(f"auto_followup: {name} is missing")
     order = value.get("priority_order") or "asc"
-    if order not in DEFAULT_PRIORITY:
-        raise FilterError(f"auto_followup: priority_order {order!r} is neither asc nor desc")
+    if not isinstance(order, str) or order not in DEFAULT_PRIORITY:
+        raise FilterError(f"auto_followup: priority_order {order!r:.100} is neither asc nor desc")
     payload = value["payload"]
     alias = next((name for name in URGENCIES if name in payload), PRIORITY)
     hours = value.get("not_if_tns_reported")
@@ -197,7 +197,7 @@ def _number(value: Any, name: str) -> float:
     """A finite number, given as such or as text."""
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise FilterError(f"{name} must be a number, not {value!r:.100}")

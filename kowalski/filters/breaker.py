@@ -1,4 +1,4 @@
-"""When to leave a filter alone: one that is too slow, or fails with everything, must not hold up the others."""
+"""When to leave a filter alone, or to run it by itself: one that is too slow, or fails, must not hold up the others."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,16 @@ PATIENCE = 3
 #: s of the first pause; each further one is twice as long, up to the longest
 FIRST_PAUSE = 60.0
 LONGEST_PAUSE = 1800.0
+#: sound runs by itself after which a filter joins the others: a new one, and one that failed
+TRIALS, TRIALS_AFTER_FAULT = 1, 100
 
 
 @dataclass(slots=True)
 class Breaker:
     """Counts failed runs of one filter. Open, it lets none through until a pause is over; then one run decides.
 
-    Times are s of one clock that never goes back. ``slow``: the last run took so long that the next is to come after the others'.
+    Times are s of one clock that never goes back. ``slow``: the last run took so long that the next is to come after the others'. ``trials``: how many sound runs by itself are
+    asked of it before it is run together with others, whose runs would fail with it.
     """
 
     failures: int = 0
@@ -21,6 +24,7 @@ class Breaker:
     open_until: float = 0.0
     reason: str = ""
     slow: bool = False
+    trials: int = TRIALS
 
     def is_open(self, now: float) -> bool:
         """Whether the filter is to be left alone."""
@@ -37,3 +41,15 @@ class Breaker:
         if self.failures >= PATIENCE:
             self.open_until = now + self.pause
             self.pause = min(2 * self.pause, LONGEST_PAUSE)
+
+    def joins(self, now: float) -> bool:
+        """Whether the filter may be run together with others."""
+        return self.trials == 0 and not self.slow and not self.is_open(now)
+
+    def by_itself(self, sound: bool) -> None:
+        """It was run by itself: quickly and without a fault, or not."""
+        self.trials = max(0, self.trials - 1) if sound else TRIALS_AFTER_FAULT
+
+    def doubted(self) -> None:
+        """A run together with others failed, or took too long."""
+        self.trials = max(TRIALS, self.trials)

@@ -10,6 +10,7 @@ from bson.errors import BSONError
 
 from kowalski.errors import FilterError
 from kowalski.filters.language import READS_FROM, STAGES, Stage, strange_stages, strangers_in
+from kowalski.filters.sieve import Sieve, sieve_of
 
 #: what a filter may consist of: it reads one alert with its history, and nothing else
 FILTER_STAGES = STAGES - READS_FROM.keys() - {"$documents", "$geoNear"}
@@ -50,11 +51,13 @@ class CompiledStages(NamedTuple):
     stages : as the user wrote them
     together : the same with `CARRIER` kept through them, for all alerts of a batch at once; None where that can't be done
     reads : what it may read
+    sieve : what can be told without MongoDB of the alerts that don't pass
     """
 
     stages: list[Stage]
     together: list[Stage] | None
     reads: Reads
+    sieve: Sieve
 
     @property
     def by_batch(self) -> bool:
@@ -70,7 +73,8 @@ class CompiledStages(NamedTuple):
 def compile_stages(stages: list[Stage]) -> CompiledStages:
     """A pipeline fit for a whole batch, where each of its stages treats every document by itself."""
     by_batch = all(treats_each_by_itself(stage) for stage in stages)
-    return CompiledStages(stages, [_carrying(stage) for stage in stages] if by_batch else None, fields_read(stages))
+    together = [_carrying(stage) for stage in stages] if by_batch else None
+    return CompiledStages(stages, together, fields_read(stages), sieve_of(stages))
 
 
 def parse_pipeline(pipeline: Any) -> list[Stage]:
@@ -106,7 +110,7 @@ def parse_pipeline(pipeline: Any) -> list[Stage]:
 
 def fields_read(stages: list[Stage]) -> Reads:
     """What stages may read, rather too much than too little."""
-    words = {word.lstrip("$") for stage in stages for word in _words(stage)}
+    words = {word.lstrip("$") for stage in stages for word in words_of(stage)}
     if any(word.split(".")[0] in WHOLE_DOCUMENT for word in words):
         return EVERYTHING
     parts = frozenset(part for word in words for part in word.split("."))
@@ -117,7 +121,7 @@ def fields_read(stages: list[Stage]) -> Reads:
 def treats_each_by_itself(stage: Stage) -> bool:
     """Whether a stage makes of each document what it would make of it alone, and can't see the carrier in it."""
     ((name, body),) = stage.items()
-    words = set(_words(body))
+    words = set(words_of(body))
     names = {part for word in words for part in word.lstrip("$").split(".")}
     return name in PER_DOCUMENT and CARRIER not in names and words.isdisjoint(SEES_CARRIER)
 
@@ -138,20 +142,20 @@ def _excludes(projection: dict[str, Any]) -> bool:
 
 def _goes(value: Any) -> bool:
     if isinstance(value, Decimal128):
-        value = value.to_decimal()
+        return value.to_decimal().is_zero()
     if not isinstance(value, dict):
         return value in (0, False)
     return not any(key.startswith("$") for key in value) and all(_goes(item) for item in value.values())
 
 
-def _words(value: Any) -> Iterator[str]:
+def words_of(value: Any) -> Iterator[str]:
     """Every key and every text in a stage."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield key
-            yield from _words(item)
+            yield from words_of(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _words(item)
+            yield from words_of(item)
     elif isinstance(value, str):
         yield value

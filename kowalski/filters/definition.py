@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from kowalski.errors import FilterError
 from kowalski.filters.actions import Autosave, FollowUp, read_autosave, read_follow_up
 from kowalski.filters.compile import CompiledStages, Reads, compile_stages, parse_pipeline
 from kowalski.filters.sight import Sight
+from kowalski.filters.watching import WATCHED, require_declared, required_lists
+from kowalski.watchlists.matching import ListKey
 
 Action = TypeVar("Action", Autosave, FollowUp)
 
@@ -35,6 +38,16 @@ class CompiledFilter:
     problems: tuple[str, ...] = ()
 
     @property
+    def watches(self) -> tuple[ListKey, ...]:
+        """The watchlists that it declares and reads."""
+        return self.sight.watchlists if self.sight.watchlists and self.reads.wants(WATCHED) else ()
+
+    @cached_property
+    def required_lists(self) -> frozenset[str]:
+        """Names of the watchlists in which an alert must match something to pass."""
+        return required_lists(self.pipeline.stages)
+
+    @property
     def reads(self) -> Reads:
         """What its pipelines may read."""
         reads = self.pipeline.reads
@@ -55,12 +68,14 @@ def compile_filter(document: Mapping[str, Any], fid: str | None = None) -> Compi
     problems: list[str] = []
     autosave = _unless_wrong(read_autosave, document.get("autosave"), problems)
     follow_up = _unless_wrong(read_follow_up, document.get("auto_followup"), problems)
+    stages, sight = parse_pipeline(version["pipeline"]), sight_of(document)
+    require_declared(stages, (key.name for key in sight.watchlists))
     return CompiledFilter(
         filter_id=document["filter_id"],
         group_id=document["group_id"],
         fid=version["fid"],
-        sight=sight_of(document),
-        pipeline=compile_stages(parse_pipeline(version["pipeline"])),
+        sight=sight,
+        pipeline=compile_stages(stages),
         update_annotations=bool(document.get("update_annotations")),
         autosave=autosave,
         follow_up=follow_up if autosave is not None else None,
@@ -70,7 +85,11 @@ def compile_filter(document: Mapping[str, Any], fid: str | None = None) -> Compi
 
 def sight_of(document: Mapping[str, Any]) -> Sight:
     """What a filter may see; raises `FilterError` where that has no meaning."""
-    return Sight.of(document["catalog"], document.get("permissions") or (), document.get("surveys"))
+    names = document.get("watchlists") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FilterError(f"watchlists must be a list of names, not {names!r:.100}")
+    watchlists = [ListKey(document["group_id"], name) for name in names]
+    return Sight.of(document["catalog"], document.get("permissions") or (), document.get("surveys"), watchlists)
 
 
 def version_of(document: Mapping[str, Any], fid: str | None = None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ alerts:
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from kowalski.filters.actions import AUTOSAVE_KEYS, FOLLOWUP_KEYS
 from kowalski.filters.compile import parse_pipeline
 from kowalski.filters.definition import CompiledFilter, compile_filter
 from kowalski.filters.results import Pass
+from kowalski.filters.watching import Watched
+from kowalski.watchlists.matching import ListKey
 
 FID = "file00"
 ACTIONS = {"autosave": AUTOSAVE_KEYS, "auto_followup": FOLLOWUP_KEYS}
@@ -49,6 +52,9 @@ class Expectation(BaseModel):
     candid: int | None = Field(None, description="which, where the packet has several")
     classifications: dict[str, float] = {}
     cross_matches: dict[str, list[dict[str, Any]]] = {}
+    watchlists: dict[str, list[dict[str, Any]]] = Field(
+        {}, description="rows that the alert matches; none unless given"
+    )
     passes: bool
     annotations: dict[str, Any] | None = None
     autosave: bool | None = None
@@ -65,6 +71,7 @@ class FilterFile(BaseModel):
     catalog: str
     permissions: list[int] = []
     surveys: dict[str, bool | list[int]] = {}
+    watchlists: list[str] = []
     pipeline: list[dict[str, Any]]
     active: bool = True
     update_annotations: bool = False
@@ -104,6 +111,9 @@ class FilterFile(BaseModel):
                 raise FilterError(f"{name}: no such keys: {', '.join(strange)}")
             if value.get("pipeline"):
                 parse_pipeline(value["pipeline"])
+        for expected in self.alerts:
+            if strange := sorted(expected.watchlists.keys() - set(self.watchlists)):
+                raise FilterError(f"{expected.packet}: the filter does not declare watchlists {', '.join(strange)}")
         if stored["auto_followup"] and compiled.autosave is None:
             raise FilterError("auto_followup needs autosave to be on")
         return compiled
@@ -139,7 +149,7 @@ def read_filter_file(path: Path) -> FilterFile:
     FilterError : there is no such file, it is not YAML, or has other keys or values than it may
     """
     try:
-        content = yaml.load(path.read_text(), _Loader)
+        content = yaml.load(path.read_text(), _Loader)  # nosec B506  # a SafeLoader
     except OSError as error:
         raise FilterError(f"can't be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -182,6 +192,17 @@ def objects_of(alerts: list[tuple[Expectation, Alert]], survey: Survey) -> dict[
         matches = {**objects.get(alert.object_id, {}).get("cross_matches", {}), **expected.cross_matches}
         objects[alert.object_id] = {**merged({}, said, survey), "cross_matches": matches}
     return objects
+
+
+class Rehearsed:
+    """Rows of watchlists as a file names them, in place of those that are stored."""
+
+    def __init__(self, alerts: list[tuple[Expectation, Alert]]):
+        self.rows = {alert.candid: expected.watchlists for expected, alert in alerts}
+
+    def of(self, documents: Sequence[Mapping[str, Any]], keys: set[ListKey]) -> Watched:
+        """As `Watching.of`."""
+        return Watched({key: [self.rows[each["candid"]].get(key.name, []) for each in documents] for key in keys})
 
 
 def differences(expected: Expectation, passed: Pass | None) -> list[str]:

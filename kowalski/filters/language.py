@@ -7,6 +7,8 @@ MongoDB manual, versions 6.0 to 8.0.
 from collections.abc import Iterator
 from typing import Any
 
+from bson.code import Code
+
 Stage = dict[str, Any]
 
 #: stages that read another collection -> the key that names it
@@ -82,6 +84,8 @@ def strangers(value: Any, depth: int = 0) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from strangers(item, depth + 1)
+    elif isinstance(value, Code):
+        yield "$code"
 
 
 def strange_stages(pipeline: Any, allowed: frozenset[str] = STAGES, depth: int = 0) -> Iterator[str]:
@@ -118,7 +122,7 @@ def inner_pipelines(name: str, body: Any) -> list[Any]:
 
 def _without_pipelines(name: str, body: Any) -> Any:
     if name == "$facet" and isinstance(body, dict):
-        return {}
+        return dict.fromkeys(body)  # its names, none of which may be an operator's
     if name in READS_FROM and isinstance(body, dict):
         return {key: value for key, value in body.items() if key != "pipeline"}
     return body

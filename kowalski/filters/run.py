@@ -1,4 +1,4 @@
-"""Run all active filters on a batch of alerts: one aggregation per filter, one alert at a time only where it must be."""
+"""Run all active filters on a batch of alerts: together, or one aggregation each, or one alert at a time where it must be."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,8 +7,7 @@ from threading import Lock
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 
-import bson
-from bson.raw_bson import RawBSONDocument
+import numpy as np
 
 from kowalski.alerts.survey import Survey
 from kowalski.database.filters import Filters
@@ -17,9 +16,14 @@ from kowalski.filters.breaker import Breaker
 from kowalski.filters.companions import Companion, Companions
 from kowalski.filters.compile import CARRIER, CompiledStages, Reads
 from kowalski.filters.definition import CompiledFilter, compile_filter
-from kowalski.filters.enrich import ELSEWHERE, enriched
+from kowalski.filters.enrich import ELSEWHERE, OWN
+from kowalski.filters.fed import Fed
+from kowalski.filters.outcome import only, single, whole
 from kowalski.filters.portions import Batch, chunks
 from kowalski.filters.results import Figures, FilterRun, Pass, Recorder, Row
+from kowalski.filters.sieve import Columns
+from kowalski.filters.together import run_together
+from kowalski.filters.watching import NOTHING, WATCHED, Watched, Watches
 from kowalski.log import get_logger
 
 log = get_logger(__name__)
@@ -28,12 +32,6 @@ log = get_logger(__name__)
 PATIENCE = 5
 #: share of the time of a batch that a filter takes which from then on runs after the others
 SLOW = 0.2
-#: stages that leave the alerts of which there is one document: of others there may be more than this process can hold
-SINGLE: list[Row] = [
-    {"$group": {"_id": f"${CARRIER}", "number": {"$sum": 1}, "row": {"$first": "$$ROOT"}}},
-    {"$match": {"number": 1}},
-    {"$replaceWith": "$row"},
-]
 #: characters of an error that are kept
 MAX_REASON = 500
 
@@ -61,10 +59,21 @@ class _Ready(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """A filter and what it is to be run on."""
+    """A filter and what it is to be run on.
+
+    Attributes
+    ----------
+    alerts : how many it judges: those that it can't let pass are left out of the batch
+    rows, ms : what it made of them, where it was run together with others, and its share of the time
+    lack : why it can't be run on them
+    """
 
     ready: _Ready
     batch: Batch
+    alerts: int
+    rows: list[Row] | None = None
+    ms: float = 0.0
+    lack: str = ""
 
     @property
     def compiled(self) -> CompiledFilter:
@@ -81,9 +90,11 @@ class FilterRunner:
         max_time_ms: int,
         recorder: Recorder | None = None,
         companions: Companions | None = None,
+        watching: Watches | None = None,
     ):
         self.filters = filters
         self.companions = companions
+        self.watching = watching
         self.survey = survey
         self.max_time_ms = max_time_ms
         self.recorder = recorder or _Silent()
@@ -111,7 +122,7 @@ class FilterRunner:
     def _part(self, tasks: Iterable[_Task], run: Any, later: list[_Task]) -> FilterRun:
         result = FilterRun()
         for task in tasks:
-            compiled, number = task.compiled, len(task.batch)
+            compiled, number = task.compiled, task.alerts
             now = monotonic()
             if task.ready.breaker.is_open(now):
                 reason = _left_alone(task.ready.breaker, now)
@@ -119,14 +130,21 @@ class FilterRunner:
                 self.recorder.note(Figures(compiled.filter_id, compiled.fid, number, skipped=number, error=reason))
                 continue
             own, began = FilterRun(), perf_counter()
-            rows = run(task, own)
+            if task.lack:
+                result.failures[compiled.filter_id, task.lack] += number
+                self.recorder.note(Figures(compiled.filter_id, compiled.fid, number, failed=number, error=task.lack))
+                continue
+            if not task.batch:
+                self._note(task, own, 0.0)
+                continue
+            rows = run(task, own) if task.rows is None else task.rows
             if rows is None:
                 later.append(task)
                 continue
             in_vain = own.failures.total() >= number
-            self._trip(task.ready.breaker, own.failures, in_vain, 1000 * (perf_counter() - began))
+            self._trip(task.ready.breaker, own.failures, in_vain, task.ms + 1000 * (perf_counter() - began))
             self._pass(task, rows, own)
-            self._note(task, own, 1000 * (perf_counter() - began))
+            self._note(task, own, task.ms + 1000 * (perf_counter() - began))
             result.add(own)
         for (filter_id, reason), alerts in (result.failures + result.action_failures).items():
             log.error("filter %s failed on %d alerts: %s", filter_id, alerts, reason)
@@ -135,11 +153,14 @@ class FilterRunner:
     def _note(self, task: _Task, own: FilterRun, ms: float) -> None:
         """Remember one run of a filter."""
         compiled, breaker = task.compiled, task.ready.breaker
-        breaker.slow = ms > SLOW * self.max_time_ms
+        if task.batch:
+            breaker.slow = ms > SLOW * self.max_time_ms
+            if task.rows is None:
+                breaker.by_itself(sound=not (own.failures or breaker.slow))
         error = next((reason for _, reason in own.failures + own.action_failures), breaker.reason or None)
         left = max(0.0, breaker.open_until - monotonic())
         passed, failed = len(own.passes), own.failures.total()
-        self.recorder.note(Figures(compiled.filter_id, compiled.fid, len(task.batch), passed, failed, 0, ms, error, left))  # fmt: skip
+        self.recorder.note(Figures(compiled.filter_id, compiled.fid, task.alerts, passed, failed, 0, ms, error, left))  # fmt: skip
 
     def _trip(self, breaker: Breaker, failures: Counter[tuple[int, str]], in_vain: bool, ms: float) -> None:
         """Draw the conclusions of a run: it failed with all alerts, or took much longer than it may, or is fine."""
@@ -159,10 +180,52 @@ class FilterRunner:
         with self._lock:
             known = self._current()
         elsewhere = self._elsewhere(documents, known)
+        watched = self._watched(documents, known)
+        columns = Columns(documents, {CARRIER, *OWN, *self.survey.cutouts.values()})
         for group in self._groups(known):
-            batch = self._encode(documents, objects, elsewhere, group)
-            for ready in group if batch else ():
-                yield _Task(ready, batch)
+            sight = group[0].compiled.sight
+            seen = np.array([sight.sees(document["candidate"]) for document in documents], bool)
+            alerts = int(seen.sum())
+            reads = _union([ready.compiled for ready in group])
+            watches = group[0].compiled.watches
+            if alerts and (lack := watched.lacks(watches)):
+                yield from (_Task(ready, [], alerts, lack=lack) for ready in group)
+                continue
+            fed, tasks = Fed(documents, objects, elsewhere, self.survey, sight, reads, watched), []
+            for ready in group if alerts else ():
+                may = seen & ready.compiled.pipeline.sieve.met(columns)
+                if watches:
+                    may &= watched.matching(watches, ready.compiled.required_lists, len(documents))
+                tasks.append(_Task(ready, [fed.document(place) for place in np.flatnonzero(may).tolist()], alerts))
+            yield from self._together(tasks)
+
+    def _together(self, tasks: list[_Task]) -> list[_Task]:
+        """The tasks, those of filters that have shown to be quick and sound done, all in one go."""
+        now = monotonic()
+        joined = {
+            place: task
+            for place, task in enumerate(tasks)
+            if task.batch and task.compiled.pipeline.by_batch and task.ready.breaker.joins(now)
+        }
+        if len(joined) < 2:
+            return tasks
+        batch = list({id(document): document for task in joined.values() for document in task.batch}.values())
+        pipelines, began = [whole(task.compiled.pipeline, "annotations") for task in joined.values()], perf_counter()
+        try:
+            found = run_together(self.filters, pipelines, batch, self.max_time_ms)
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError as error:
+            log.debug("%d filters go one by one: %s", len(joined), error)
+            found = None
+        ms = 1000 * (perf_counter() - began)
+        if found is None or ms > SLOW * self.max_time_ms:  # one of them is at fault: each is to show by itself which
+            for task in joined.values():
+                task.ready.breaker.doubted()
+        if found is None:
+            return tasks
+        done = {place: task._replace(rows=rows, ms=ms / len(joined)) for (place, task), rows in zip(joined.items(), found, strict=True)}  # fmt: skip
+        return [done.get(place, task) for place, task in enumerate(tasks)]
 
     def _elsewhere(self, documents: list[Row], known: list[_Ready]) -> Mapping[str, list[Companion]]:
         """Objects of other surveys at the places of the batch's, of those surveys that some filter asks for and reads."""
@@ -171,6 +234,11 @@ class FilterRunner:
         if not names or self.companions is None:
             return {}
         return self.companions.of(self.survey, {each[self.survey.object_id] for each in documents}, names)
+
+    def _watched(self, documents: list[Row], known: list[_Ready]) -> Watched:
+        """What the alerts match in the lists that filters declare and read."""
+        keys = {key for ready in known for key in ready.compiled.watches}
+        return self.watching.of(documents, keys) if keys and self.watching is not None else NOTHING
 
     def _current(self) -> list[_Ready]:
         """The active filters as they are now; only those that changed are read and compiled again."""
@@ -192,29 +260,13 @@ class FilterRunner:
 
     def _groups(self, known: list[_Ready]) -> list[list[_Ready]]:
         """Filters that can be fed the same documents: that may see the same, and read the same large fields."""
-        large = ("cross_matches", *(history.field for history in self.survey.histories), ELSEWHERE)
+        large = ("cross_matches", *(history.field for history in self.survey.histories), ELSEWHERE, WATCHED)
 
         def key(ready: _Ready) -> tuple[tuple[Any, ...], list[str]]:
             reads = ready.compiled.reads
             return ready.compiled.sight.key, [name for name in large if reads.wants(name)]
 
         return [list(group) for _, group in groupby(sorted(known, key=key), key)]
-
-    def _encode(
-        self,
-        documents: list[Row],
-        objects: Mapping[str, Mapping[str, Any]],
-        elsewhere: Mapping[str, list[Companion]],
-        group: list[_Ready],
-    ) -> Batch:
-        sight, reads = group[0].compiled.sight, _union([ready.compiled for ready in group])
-        batch = []
-        for document in documents:
-            if sight.sees(document["candidate"]):
-                key = document[self.survey.object_id]
-                whole = enriched(document, objects[key], sight, reads, elsewhere.get(key, ()))
-                batch.append(RawBSONDocument(bson.encode(whole)))
-        return batch
 
     # one filter
 
@@ -237,11 +289,11 @@ class FilterRunner:
     def _pass(self, task: _Task, rows: list[Row], result: FilterRun) -> None:
         """Note the alerts that have exactly one row, with what is to be done for them."""
         compiled = task.compiled
-        passed = _single(rows)
+        passed = single(rows)
         saved, requests = self._actions(task, passed, result)
         autosave = compiled.autosave.request() if compiled.autosave is not None else None
         result.passes += [
-            Pass(candid, compiled, row.get("annotations"), autosave if candid in saved else None, requests.get(candid))
+            Pass(candid, compiled, row.get("annotations"), autosave if candid in saved else None, requests.get(candid))  # nosec B113  # a dict of follow-up requests
             for candid, row in passed.items()
         ]
 
@@ -295,7 +347,7 @@ class FilterRunner:
         rows = self._rows_together(task.compiled, pipeline, chosen, *fields)
         if rows is None:
             rows = self._rows_one_by_one(task.compiled, pipeline, chosen, result, *fields)
-        return _single(rows)
+        return single(rows)
 
     def _rows_together(
         self, compiled: CompiledFilter, pipeline: CompiledStages, batch: Batch, *fields: str
@@ -303,10 +355,7 @@ class FilterRunner:
         """Rows of all alerts at once, within the time that a filter has; None where that can't be done."""
         if pipeline.together is None:
             return None
-        deadline, rows = monotonic() + self.max_time_ms / 1000, []
-        stages = [*pipeline.together, _only(fields)]
-        if any("$unwind" in stage for stage in stages):
-            stages += SINGLE
+        deadline, rows, stages = monotonic() + self.max_time_ms / 1000, [], whole(pipeline, *fields)
         try:
             for chunk in chunks(batch):
                 left = max(1, int(1000 * (deadline - monotonic())))
@@ -323,7 +372,7 @@ class FilterRunner:
     ) -> list[Row]:
         """Rows of each alert by itself; one that fails is counted and the rest go on, until the filter has had its time."""
         deadline = monotonic() + PATIENCE * self.max_time_ms / 1000
-        stages = [*pipeline.alone, _only(fields), {"$limit": 2}]
+        stages = [*pipeline.alone, only(fields), {"$limit": 2}]
         rows = []
         for done, document in enumerate(batch):
             if monotonic() > deadline:
@@ -340,19 +389,8 @@ class FilterRunner:
         return rows
 
 
-def _only(fields: Iterable[str]) -> Row:
-    """The stage that leaves nothing but some fields, and the carrier where it is there."""
-    return {"$project": {"_id": 0, CARRIER: 1, **dict.fromkeys(fields, 1)}}
-
-
 def _left_alone(breaker: Breaker, now: float) -> str:
     return f"left alone for {breaker.open_until - now:.0f} s: {breaker.reason}"
-
-
-def _single(rows: list[Row]) -> dict[int, Row]:
-    """Rows by the candid of their alert, of alerts that have exactly one."""
-    per_alert = Counter(row[CARRIER] for row in rows)
-    return {row[CARRIER]: row for row in rows if per_alert[row[CARRIER]] == 1}
 
 
 def _union(group: list[CompiledFilter]) -> Reads:

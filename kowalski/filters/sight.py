@@ -1,11 +1,15 @@
 """What a filter may see: its survey's alerts of some programmes, and the objects of other surveys for which it asks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from kowalski.alerts.points import Heads, Stored
 from kowalski.alerts.survey import Survey, get_survey, known_surveys
 from kowalski.errors import ConfigError, FilterError
+from kowalski.watchlists.matching import ListKey
 
 
 @dataclass(frozen=True)
@@ -16,14 +20,22 @@ class Sight:
     ----------
     permissions : programmes, where the survey has such
     others : of other surveys, whose objects at the same place the filter sees as well
+    watchlists : lists of its group in which it sees what an alert matches
     """
 
     survey: Survey
     permissions: tuple[int, ...]
     others: tuple["Sight", ...] = ()
+    watchlists: tuple[ListKey, ...] = ()
 
     @classmethod
-    def of(cls, catalog: str, permissions: Iterable[int], surveys: Mapping[str, Any] | None = None) -> "Sight":
+    def of(
+        cls,
+        catalog: str,
+        permissions: Iterable[int],
+        surveys: Mapping[str, Any] | None = None,
+        watchlists: Iterable[ListKey] = (),
+    ) -> "Sight":
         """The sight that a filter's ``catalog``, ``permissions`` and ``surveys`` (``{name: [programid, ...] or true}``) stand for.
 
         Raises
@@ -31,15 +43,17 @@ class Sight:
         FilterError : there is no such survey, or what it says of one has no meaning
         """
         own = {survey.alerts: survey for survey in known_surveys()}
-        if catalog not in own:
+        if not isinstance(catalog, str) or catalog not in own:
             raise FilterError(f"catalog {catalog} not in ({', '.join(own)})")
+        if surveys is not None and not isinstance(surveys, Mapping):
+            raise FilterError(f"surveys must be a mapping of surveys, not {surveys!r:.100}")
         others = (cls._other(name, seen) for name, seen in (surveys or {}).items())
         ordered = tuple(sorted(others, key=lambda other: other.survey.name))
         try:
             programmes = tuple(int(each) for each in permissions)
         except (TypeError, ValueError, OverflowError):
             raise FilterError(f"permissions must be a list of integers, not {permissions!r:.100}") from None
-        return cls(own[catalog], programmes, ordered)
+        return cls(own[catalog], programmes, ordered, tuple(sorted(set(watchlists))))
 
     @classmethod
     def _other(cls, name: str, seen: Any) -> "Sight":
@@ -58,7 +72,8 @@ class Sight:
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal, and sortable, for filters of one survey that may see the same."""
-        return self.permissions, tuple((other.survey.name, other.permissions) for other in self.others)
+        others = tuple((other.survey.name, other.permissions) for other in self.others)
+        return self.permissions, others, self.watchlists
 
     @property
     def condition(self) -> dict[str, Any]:
@@ -68,6 +83,12 @@ class Sight:
         return {f"candidate.{self.survey.program_field}": {"$in": list(self.permissions)}}
 
     def sees(self, candidate: Mapping[str, Any]) -> bool:
-        """Whether an alert with this candidate, or a point of a light curve, may be seen."""
+        """Whether an alert with this candidate may be seen."""
         field = self.survey.program_field
         return field is None or candidate.get(field) in self.permissions
+
+    def sees_points(self, points: Sequence[Stored], heads: Heads) -> np.ndarray:
+        """Which points of a light curve may be seen, given what they begin with; shape (N,), bool."""
+        if self.survey.program_field == "programid":
+            return np.isin(heads.programid, self.permissions)
+        return np.array([self.sees(point) for point in points], bool)

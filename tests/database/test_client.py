@@ -1,14 +1,15 @@
 """Connections: rights by role, durable writes, and errors that know whether to try again."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bson.errors import InvalidDocument
-from pymongo import MongoClient, errors
+from pymongo import MongoClient, UpdateOne, errors
 
 from kowalski.config import build, settings_tree
 from kowalski.database.client import MongoDatabase, Role, client_options, connect, translated
-from kowalski.errors import DatabaseError, DatabaseUnavailable
+from kowalski.errors import DatabaseError, DatabaseUnavailable, TooLarge
 from kowalski.settings import Database
 
 SETTINGS = build(settings_tree([], {})).database
@@ -82,6 +83,7 @@ def bulk(code: int = 0, concern: bool = False) -> errors.BulkWriteError:
         errors.NetworkTimeout("x"),
         errors.OperationFailure("x", 11600),
         errors.OperationFailure("disk is full", 14031),
+        errors.OperationFailure("User writes blocked", 371),
         errors.WTimeoutError("x", 64),
         bulk(11602),
         bulk(14031),
@@ -124,6 +126,20 @@ def test_what_cannot_be_sent(mongo: MongoDatabase, send: dict[Any, Any]) -> None
     with pytest.raises(DatabaseError) as caught, translated("send"):
         mongo["c"].insert_one(send)
     assert not caught.value.retriable
+
+
+def test_what_is_too_large_is_named(mongo: MongoDatabase) -> None:
+    """By the driver, by the server, and where it grew too large."""
+    mongo["c"].insert_one({"_id": 1, "a": "x" * 9_000_000})
+    writes: list[Callable[[], Any]] = [
+        lambda: mongo["c"].insert_many([{"a": "x" * 17_000_000}]),
+        lambda: mongo["c"].insert_one({"a": "x" * (2**24 - 20)}),
+        lambda: mongo["c"].update_one({"_id": 1}, {"$set": {"b": "x" * 9_000_000}}),
+        lambda: mongo["c"].bulk_write([UpdateOne({"_id": 1}, {"$set": {"b": "x" * 9_000_000}})]),
+    ]
+    for write in writes:
+        with pytest.raises(TooLarge, match="^store: "), translated("store"):
+            write()
 
 
 def test_a_server_that_is_not_there(mongo_settings: Database) -> None:

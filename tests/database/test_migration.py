@@ -12,17 +12,19 @@ import pytest
 from packets import real_packets
 
 from kowalski.alert_worker import AlertWorker
+from kowalski.alerts.coordinates import position
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Alert, arrival, read_batch
 from kowalski.alerts.lightcurve import as_of
 from kowalski.alerts.survey import get_survey
 from kowalski.config import build, settings_tree
+from kowalski.crossmatch.pixels import GRIDS, with_pixels
 from kowalski.database import indexes as index_module
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase
 from kowalski.database.indexes import Index, ensure_indexes
 from kowalski.database.migration import Migration
-from kowalski.local.migrate import change, check, notes
+from kowalski.local.migrate import add_pixels, change, check, notes, slow
 from kowalski.settings import Database
 from kowalski.simulation.night import simulate
 
@@ -167,6 +169,21 @@ def test_what_only_people_can_do_is_named(mongo: MongoDatabase) -> None:
     assert mongo["skymaps"].count_documents({"triggerid": {"$in": [5, 6]}}) == 2
 
 
+def test_indexes_of_collections_that_grow_are_built_when_asked_for(mongo: MongoDatabase) -> None:
+    """Those that the ledger needs among them, of surveys' collections and of all surveys'."""
+    for name in ("ZTF_alerts", "outbox", "quarantine"):
+        mongo[name].insert_one({"_id": 1})
+    migration = Migration(mongo)
+    lacking = {line.split(":")[0]: line for line in check(migration, [ZTF]) if "no index" in line}
+    assert lacking.keys() == {"ZTF_alerts", "outbox", "quarantine"}
+    assert "kafka_offset" in lacking["ZTF_alerts"]
+    assert "kafka_offset" in lacking["outbox"]
+    assert "topic_partition_offset" in lacking["quarantine"]
+    change(migration, [ZTF], indexes=True)
+    assert [line for line in check(migration, [ZTF]) if "no index" in line] == []
+    assert "topic_partition_offset" in mongo["quarantine"].index_information()
+
+
 def test_no_index_is_built_on_a_full_collection_unasked(
     mongo: MongoDatabase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,3 +200,24 @@ def test_no_index_is_built_on_a_full_collection_unasked(
     mongo["small"].insert_one({})
     ensure_indexes(mongo["small"], [Index("a", [("a", 1)])])
     assert "a" in mongo["small"].index_information()
+
+
+def test_catalogues_get_their_pixels(mongo: MongoDatabase, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stopped half-way it goes on; rows that are no points are left as they are, and said."""
+    xmatch = build(settings_tree([], {})).database.xmatch
+    rows = [{"_id": number, "coordinates": position(number % 360, number % 90)} for number in range(300)]
+    mongo["Gaia_EDR3"].insert_many(rows)
+    mongo["NED_BetaV3"].insert_many([*rows, {"_id": 1000, "name": "nowhere"}])
+    migration = Migration(mongo)
+    to_do = migration.without_pixels(xmatch)
+    assert [(name, grid.order) for name, grid in to_do] == [("Gaia_EDR3", 16), ("NED_BetaV3", 9)]
+    assert "Gaia_EDR3: its rows have no pixels" in next(slow(to_do))
+    mongo["Gaia_EDR3"].update_many({"_id": {"$lt": 100}}, {"$set": {GRIDS[0].field: 1}})
+    add_pixels(migration, to_do)
+    assert "NED_BetaV3: 1 rows are no points" in capsys.readouterr().out
+    assert migration.without_pixels(xmatch) == []
+    for name, grid in to_do:
+        (expected,) = (row["coordinates"] for row in with_pixels(rows[123:124], [grid]))
+        assert mongo[name].find_one({"_id": 123}) == {"_id": 123, "coordinates": expected}
+    assert mongo["Gaia_EDR3"].count_documents({GRIDS[0].field: 1}) == 100, "what was done is not done again"
+    add_pixels(migration, migration.without_pixels(xmatch))

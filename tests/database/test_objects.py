@@ -81,7 +81,7 @@ def test_objects_whose_match_failed(objects: Objects, mongo: MongoDatabase) -> N
 
 def store(objects: Objects, name: str, arrivals: list[Arrival]) -> None:
     """Merge packets into a stored document, as the worker does."""
-    stored = objects.read([name])
+    stored = objects.read_in_part([name])
     document = merged(stored.get(name, {}), arrivals, ZTF)
     if name not in stored:
         assert objects.create([{"_id": name, **document}]) == set()

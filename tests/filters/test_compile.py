@@ -124,6 +124,9 @@ def test_stages_that_reach_other_collections_are_refused(stage: str) -> None:
     """The reference's text, and wherever they hide."""
     assert refused([MATCH, {stage: "users"}]) == f"pipeline uses forbidden stages: {stage}"
     assert stage in refused([{"$facet": {"a": [MATCH, {stage: {"from": "users"}}]}}])
+    assert stage in refused([{"$facet": {stage: [MATCH]}}]), (
+        "as the name of a facet, which MongoDB would not take either"
+    )
     assert stage in refused(json.dumps([{stage: {}}]))
 
 

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from packets import CUTOUTS, JD, forced_point, prv_point, ztf_alerts, ztf_record
 
+from kowalski.alerts import parts
 from kowalski.alerts.document import arrival
 from kowalski.alerts.lightcurve import merged
 from kowalski.alerts.survey import get_survey
+from kowalski.filters import enrich
 from kowalski.filters.compile import CARRIER, EVERYTHING, Reads, fields_read
 from kowalski.filters.enrich import enriched
 from kowalski.filters.sight import Sight
@@ -126,3 +128,17 @@ def test_only_what_is_read_is_fed() -> None:
     assert "fp_hists" in document
     assert not {"prv_candidates", "cross_matches"} & document.keys()
     assert set(seen(record)["candidate"]) == set(record["candidate"])
+
+
+def test_of_a_very_long_history_the_newest_points_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever list they are of, and of those alone that were known at the alert's time."""
+    monkeypatch.setattr(parts, "FIT", 5)
+    monkeypatch.setattr(enrich, "FED", 1000)
+    days = range(1, 20)
+    record = ztf_record(
+        1, prv=[prv_point(JD - day - 0.5) for day in days], forced=[forced_point(JD - day) for day in days]
+    )
+    shown = seen(record, ztf_record(2, jd=JD + 9, prv=[prv_point(JD + day) for day in range(9)]))
+    shown_days = sorted(-jd for jd in jds(shown, "prv_candidates") + jds(shown, "fp_hists"))
+    assert 2 < len(shown_days) < 10
+    assert shown_days == pytest.approx([1 + place / 2 for place in range(len(shown_days))])

@@ -13,8 +13,9 @@ from kowalski.alerts.document import read_batch
 from kowalski.database.client import MongoDatabase
 from kowalski.database.filters import Filters
 from kowalski.errors import DatabaseUnavailable
-from kowalski.filters import portions
+from kowalski.filters import portions, together
 from kowalski.filters import run as run_module
+from kowalski.filters.breaker import TRIALS_AFTER_FAULT
 from kowalski.filters.compile import EVERYTHING
 from kowalski.filters.results import FilterRun
 
@@ -104,7 +105,90 @@ def test_a_batch_is_one_aggregation_per_filter(
         put(number, [DRB])
     put(6, [DRB, {"$limit": 1}])
     runner(filters).run(documents, objects)
-    assert sorted(sent) == [1] * len(documents) + [len(documents)] * 5
+    left = sum(document["candidate"]["drb"] > 0.5 for document in documents)
+    assert 1 < left < len(documents)
+    assert sorted(sent) == [1] * left + [left] * 5, "those that can't pass are not sent"
+
+
+def test_filters_that_went_well_by_themselves_go_together(
+    filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents, objects = synthetic()
+    for number in range(5):
+        put(number, [DRB, {"$match": {"candidate.fid": {"$in": [number, 1]}}}])
+    put(6, [DRB, {"$limit": 1}])
+    own = runner(filters)
+    first = passed(own.run(documents, objects))
+    left = sum(document["candidate"]["drb"] > 0.5 for document in documents)
+    sent, run = [], filters.run
+    monkeypatch.setattr(filters, "run", lambda stages, batch, limit: sent.append(len(batch)) or run(stages, batch, limit))  # fmt: skip
+    assert passed(own.run(documents, objects)) == first
+    assert sorted(sent) == [1] * left + [left], "but for the one that goes alert by alert"
+    monkeypatch.setattr(together, "FACETS", 2)
+    sent.clear()
+    assert passed(own.run(documents, objects)) == first
+    assert sorted(sent) == [1] * left + [left] * 3
+    monkeypatch.setattr(portions, "CHUNK_BYTES", 5000)
+    assert passed(own.run(documents, objects)) == first
+
+
+def test_together_is_as_by_itself(filters: Filters, put: Put) -> None:
+    documents, objects = synthetic()
+    for number, pipeline in enumerate(PIPELINES.values()):
+        put(number, pipeline)
+    own = runner(filters)
+    runs = [own.run(documents, objects) for _ in range(3)]
+    joined = [known.breaker.trials for known in own._known.values() if known.compiled].count(0)
+    assert joined > len(PIPELINES) / 2
+    assert [passed(each) for each in runs[1:]] == [passed(runs[0])] * 2
+    assert [each.failures for each in runs[1:]] == [runs[0].failures] * 2
+
+
+def test_one_that_fails_among_others_goes_by_itself_from_then_on(
+    filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = ztf_record(7, drb=0.9), ztf_record(8, "ZTFbad", drb=0.4)
+    put(1, [{"$match": {}}])
+    put(2, [{"$match": {}}])
+    put(3, PIPELINES["fails with some"])
+    own = runner(filters)
+    for _ in range(2):
+        own.run(*batch_of(ztf_alerts([good])))
+    result = own.run(*batch_of(ztf_alerts([good, bad])))
+    assert {number: set(found) for number, found in passed(result).items()} == {1: {7, 8}, 2: {7, 8}, 3: {7}}
+    assert {number: alerts for (number, _), alerts in result.failures.items()} == {3: 1}
+    trials = {known.compiled.filter_id: known.breaker.trials for known in own._known.values() if known.compiled}
+    assert trials == {1: 0, 2: 0, 3: TRIALS_AFTER_FAULT}
+    sent, run = [], filters.run
+    monkeypatch.setattr(filters, "run", lambda stages, batch, limit: sent.append(stages) or run(stages, batch, limit))
+    assert set(passed(own.run(*batch_of(ztf_alerts([good]))))) == {1, 2, 3}
+    assert sorted("$facet" in stages[0] for stages in sent) == [False, True]
+
+
+def test_if_others_take_long_together_each_shows_whether_it_is_to_blame(
+    filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock on which nothing takes any time but one filter, from some moment on."""
+    clock, run = [0.0, 0.0], filters.run
+
+    def timed(stages: list[Any], batch: Any, limit: int) -> Any:
+        clock[0] += clock[1] if "blamed" in str(stages) else 0.0
+        return run(stages, batch, limit)
+
+    monkeypatch.setattr(filters, "run", timed)
+    monkeypatch.setattr(run_module, "perf_counter", lambda: clock[0])
+    put(1, [DRB])
+    put(2, [DRB, {"$set": {"blamed": 1}}])
+    put(3, [DRB])
+    own, batch = runner(filters), batch_of(ztf_alerts([ztf_record(7, drb=0.9)]))
+    first = passed(own.run(*batch))
+    breakers = {known.compiled.filter_id: known.breaker for known in own._known.values() if known.compiled}
+    assert {number: breaker.trials for number, breaker in breakers.items()} == {1: 0, 2: 0, 3: 0}
+    clock[1] = 2.0
+    assert passed(own.run(*batch)) == first
+    assert all(breaker.trials == 1 for breaker in breakers.values())
+    assert passed(own.run(*batch)) == first
+    assert (breakers[1].trials, breakers[2].slow, breakers[3].trials) == (0, True, 0)
 
 
 def test_large_batches_go_in_pieces(filters: Filters, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The chain on real packets and a real MongoDB: the same whatever the order, however often, wherever it was cut off."""
 
 import json
+import multiprocessing
 import random
 import threading
 from dataclasses import replace
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 from bson.int64 import Int64
 from histories import ZTF
+from interrupted import interrupted
 from packets import packet, real_packets
 from worker_harness import COLLECTIONS, MakeWorker, in_batches, said_by, settled, state, visits
 
+from kowalski import alert_worker
 from kowalski.alert_worker import AlertWorker
 from kowalski.alerts.document import read_batch
 from kowalski.alerts.lightcurve import merged
@@ -167,39 +170,32 @@ STEPS = [
     "outbox.add",
     "quarantine.add",
     "alerts.known",
+    "ledger.add",
 ]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_batch_that_was_cut_off_is_done_when_it_comes_again(
-    make_worker: MakeWorker, stocked: MongoDatabase, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+    make_worker: MakeWorker, stocked: MongoDatabase, step: str, after: bool
 ) -> None:
     """Whichever step MongoDB went away at, before it was done or before that was known."""
     first, packets = visits()[:7], [*visits(), packet(b"bad", 500)]
     whole = make_worker()
     whole.process(first)
     whole.process(packets)
-    expected = settled(stocked)
-    for name in COLLECTIONS:
+    expected, marks = settled(stocked), list(stocked["ledger"].find().sort("_id", 1))
+    for name in (*COLLECTIONS, "ledger"):
         stocked[name].delete_many({})
     worker = make_worker()
     worker.process(first)
     room, _, name = step.rpartition(".")
     target = attrgetter(room)(worker)
-    original = getattr(target, name)
-
-    def cut_off(*arguments: Any) -> Any:
-        if after:
-            original(*arguments)
-        raise DatabaseUnavailable("gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(target, name, cut_off)
-        with pytest.raises(DatabaseUnavailable):
-            worker.process(packets)
+    with interrupted(target, name, after):
+        worker.process(packets)
     worker.process(packets)
     assert settled(stocked) == expected
+    assert list(stocked["ledger"].find().sort("_id", 1)) == marks != []
 
 
 def test_a_copy_does_not_hide_the_message_to_resume(
@@ -227,3 +223,16 @@ def test_a_copy_does_not_hide_the_message_to_resume(
     assert settled(stocked) == expected
     assert worker.process(copies).posted == 0
     assert settled(stocked) == expected
+
+
+def test_a_process_without_memory_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process holds must not bring good packets into quarantine: they go again in another."""
+
+    def no_memory(survey: str) -> AlertWorker:
+        raise MemoryError
+
+    monkeypatch.setattr(alert_worker, "this_worker", no_memory)
+    process = multiprocessing.get_context("fork").Process(target=alert_worker.process_batch, args=("ZTF", []))
+    process.start()
+    process.join(60)
+    assert process.exitcode == alert_worker.OUT_OF_MEMORY

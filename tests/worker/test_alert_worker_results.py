@@ -36,15 +36,16 @@ def test_bad_packets_among_good_ones(worker: AlertWorker, stocked: MongoDatabase
 
 def test_nothing_but_bad_packets_and_nothing_at_all(worker: AlertWorker, mongo: MongoDatabase) -> None:
     assert worker.process([packet(b"")]).quarantined == {"empty": 1}
+    assert worker.quarantine.room.max_bytes == 10 << 30
     assert worker.process([]).received == 0
     assert state(mongo)["ZTF_alerts"] == []
 
 
-def test_packets_of_twenty_megabytes(worker: AlertWorker, stocked: MongoDatabase) -> None:
+def test_packets_larger_than_a_document(worker: AlertWorker, stocked: MongoDatabase) -> None:
     """One that is none, and one that is but does not fit into MongoDB: both end in quarantine, whole, and nothing else does."""
     good = visits(objects=2, packets=2)
     junk = packet(bytes(20_000_000), 100)
-    huge = ztf_record(77, "ZTFhuge") | {"cutoutScience": {"fileName": "x", "stampData": bytes(20_000_000)}}
+    huge = ztf_record(77, "ZTFhuge") | {"cutoutScience": {"fileName": "x", "stampData": bytes(16_800_000)}}
     valid = packet(encode(huge), 101)
     assert process_all(worker, [*good[:1], junk, valid, *good[1:]]) == [101]
     assert {document["offset"] for document in stocked["quarantine"].find()} == {100, 101}
