@@ -8,7 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from kowalski.alerts.coordinates import position
-from kowalski.database.catalogs import INDEXES, Catalogs
+from kowalski.crossmatch.matcher import radius_of
+from kowalski.crossmatch.pixels import Grid, grid_for, with_pixels
+from kowalski.database.catalogs import Catalogs, catalog_indexes
 from kowalski.database.client import MongoDatabase, translated
 from kowalski.database.indexes import create_indexes
 from kowalski.settings import Recipe
@@ -67,7 +69,7 @@ def fill(
     for number, (name, size) in enumerate(sizes.items()):
         near = surroundings.get(name, [])[:size]
         anywhere = rows_anywhere(recipes[name], size - len(near), np.random.default_rng([seed, number]))
-        _load(database, name, near, anywhere, done)
+        _load(database, name, near, anywhere, _grids(recipes[name]), done)
     return dict(sizes)
 
 
@@ -98,7 +100,15 @@ def _column(name: str, size: int, rng: np.random.Generator) -> list[Any]:
     return list(rng.uniform(*RANGES.get(name, (0.0, 25.0)), size).tolist())
 
 
-def _load(database: MongoDatabase, name: str, near: list[Row], more: Iterator[Row], done: Done) -> None:
+def _grids(recipe: Recipe) -> list[Grid]:
+    """The grid in which a recipe's cones are looked for."""
+    grid = grid_for(radius_of(recipe))
+    return [grid] if grid else []
+
+
+def _load(
+    database: MongoDatabase, name: str, near: list[Row], more: Iterator[Row], grids: list[Grid], done: Done
+) -> None:
     """A catalogue of these rows; the index is built when they are in, which takes half the time of one kept up meanwhile."""
     collection = database[name]
     with translated(f"write {name}"), ThreadPoolExecutor(1) as sender:
@@ -107,12 +117,14 @@ def _load(database: MongoDatabase, name: str, near: list[Row], more: Iterator[Ro
         batches = iter(lambda: list(islice(more, BATCH)), [])
         for part in ([near] if near else []), batches:
             for rows in part:
-                pending.append((sender.submit(collection.insert_many, rows, ordered=False), len(rows)))
+                pending.append(
+                    (sender.submit(collection.insert_many, with_pixels(rows, grids), ordered=False), len(rows))
+                )
                 while len(pending) > AHEAD:
                     _finish(pending, done)
         while pending:
             _finish(pending, done)
-        create_indexes(collection, INDEXES)
+        create_indexes(collection, catalog_indexes(grids))
 
 
 def _finish(pending: list[Any], done: Done) -> None:

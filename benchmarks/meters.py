@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +80,7 @@ class Memory:
 
 
 class Sightings:
-    """Watches the outbox in a ``with``: when each entry of one filter was seen stored.
+    """Watches the outbox in a ``with``: when each entry of one filter was seen stored, of alerts that were sent since.
 
     Attributes
     ----------
@@ -92,12 +92,14 @@ class Sightings:
         self.outbox, self.filter_id, self.settle = outbox, filter_id, settle
         self.seen: list[float] = []
         self.sent: list[float] = []
+        self._since = inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> "Sightings":
         self._thread.start()
         time.sleep(self.settle)
+        self._since = time.time() - 0.001  # Kafka's time stamps are whole milliseconds
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -107,9 +109,10 @@ class Sightings:
     def _watch(self) -> None:
         for entry in self.outbox.new_entries(self._stop):
             if entry.get("filter_id") == self.filter_id:
-                stamp: datetime = entry["kafka"]["timestamp"]
-                self.sent.append(stamp.timestamp())
-                self.seen.append(time.time())
+                sent = entry["kafka"]["timestamp"].timestamp()
+                if sent >= self._since:
+                    self.sent.append(sent)
+                    self.seen.append(time.time())
 
     def percentiles(self) -> dict[str, float]:
         """p50, p95 and p99 of the ms from Kafka's time stamp to the sight."""

@@ -13,7 +13,7 @@ LONE, PAUSE = 60, 0.15
 #: s until a watch has begun
 SETTLE = 1.0
 #: alerts that warm a broker up that was just started
-WARM = 5
+WARM = 200
 
 
 def packets(options: Options) -> int:
@@ -30,6 +30,7 @@ def run(measured: Measured, options: Options) -> dict[str, Any]:
 def warm(measured: Measured) -> None:
     """The broker reads, and its workers have scored a few alerts."""
     before = measured.alerts.estimated_count()
+    measured.settle()
     measured.publish(islice(measured.packets, WARM), "warming up", WARM)
     measured.start_broker()
     measured.when(before + WARM)

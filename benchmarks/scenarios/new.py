@@ -19,13 +19,12 @@ def packets(options: Options) -> int:
 
 def run(measured: Measured, options: Options) -> dict[str, Any]:
     """The figures."""
-    filters = list(measured.filters)
     with Memory(measured.system, measured.survey) as memory:
         steady = measured.steady(options.n)
         milliseconds = latency(measured, LONE)
     measured.console.print("timing the floor ...")
     floor = Floor(measured.system.config, measured.survey, measured.database, measured.system.pid_of("mongod"))
-    floor_ms = floor.measure(list(islice(measured.packets, FLOOR)), filters)
+    floor_ms = floor.measure(list(islice(measured.packets, FLOOR)))
     least = sum(floor_ms.values())
     return {
         "alerts_per_second": round(steady.rate, 1),
