@@ -45,12 +45,23 @@ COMMANDS = {
     "status": Command("kowalski.local.status", "what runs, and how it is doing"),
     "logs": Command("kowalski.local.logs", "what the programs say"),
     "seed": Command("kowalski.local.seed", "dumps restored into the database"),
+    "ingest": Command("kowalski.local.ingest", "catalogues, matchfiles and tables put into the database by recipes"),
+    "backup": Command("kowalski.local.backup", "the whole database in a folder, as of one point in time"),
+    "restore": Command("kowalski.local.restore", "a backup put into an empty database"),
     "workers": Command("kowalski.local.workers", "work here for a survey's scheduler on another machine"),
     "certificates": Command("kowalski.local.certificates", "make what several machines' dask processes need for TLS"),
     "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks", inside=True),
     "replay": Command("kowalski.night.replay", "a night again", inside=True),
+    "rematch": Command("kowalski.local.rematch", "stored objects matched anew with a catalogue", inside=True),
+    "ledger": Command("kowalski.local.ledger", "a night's books: what became of every message", inside=True),
+    "quarantine": Command(
+        "kowalski.local.quarantine", "packets that were refused: list, show, replay, discard", inside=True
+    ),
     "outbox": Command("kowalski.local.outbox", "what waits to be sent, what was refused, and another try", inside=True),
     "filter": Command("kowalski.local.filter_files", "filters kept as files: validate, run, explain, push"),
+    "watchlist": Command(
+        "kowalski.local.watchlists", "lists of objects, positions and regions: put, list, show, delete"
+    ),
     "schema": Command("kowalski.local.schema", "what packets have otherwise than their survey's own schema"),
     "new-survey": Command("kowalski.local.new_survey", "a survey's first module, settings and test, from a packet"),
     "migrate": Command("kowalski.local.migrate", "what a database of Kowalski 3 needs, and do it", inside=True),

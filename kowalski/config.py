@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from kowalski.alerts.survey import known_surveys
 from kowalski.errors import ConfigError
 from kowalski.log import get_logger
+from kowalski.section import SECRET
 from kowalski.settings import Config
 
 log = get_logger(__name__)
@@ -24,7 +25,7 @@ log = get_logger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 
 #: sections that `demo`, `test` and `benchmark` never take from config.yaml or the environment
-LIVE_SECTIONS = ("database", "kafka", "skyportal")
+LIVE_SECTIONS = ("database", "kafka", "skyportal", "tns", "ztf_ops", "performance_report", "gcn", "slack")
 
 #: settings of older versions that do nothing any more, and what to use instead
 RETIRED = {
@@ -46,8 +47,12 @@ RETIRED = {
     "misc.openapi_validate": "requests are always validated",
 }
 
-#: settings whose values are not repeated in messages
-SECRET = re.compile("password|token|secret|api_key", re.IGNORECASE)
+#: values that a settings file may have, each alias counted as what it stands for
+MAX_VALUES = 100_000
+#: what PyYAML raises besides its own errors over a value that is marked, or looks, as something that it isn't
+BAD_VALUES = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+#: parts of its messages that repeat the text
+QUOTED = re.compile("'[^']*'|\"[^\"]*\"")
 
 
 def in_container() -> bool:
@@ -117,14 +122,19 @@ def _require_among(section: str, names: Iterable[str], known: list[str]) -> None
 
 def settings_tree(files: list[Path], environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Defaults, files and environment merged into one tree; later ones win, mappings merge, all else replaces."""
-    tree: dict[str, Any] = {}
-    for path in (ROOT / "config.defaults.yaml", *files):
+    tree: dict[str, Any] = merge({}, _defaults(ROOT / "config.defaults.yaml"))
+    for path in files:
         if path.exists():
             merge(tree, _without_retired(read_settings(path), path.name))
         elif os.environ.get("KOWALSKI_CONFIG") == str(path):
             raise ConfigError(f"KOWALSKI_CONFIG names {path}, which does not exist")
     override(tree, os.environ if environment is None else environment)
     return tree
+
+
+@cache
+def _defaults(path: Path) -> dict[str, Any]:
+    return read_settings(path)
 
 
 def isolated_tree(changes: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -138,13 +148,52 @@ def isolated_tree(changes: dict[str, Any] | None = None) -> dict[str, Any]:
 def read_settings(path: Path) -> dict[str, Any]:
     """What stands under ``kowalski:`` in a settings file."""
     try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name} is not valid YAML: {error}") from None
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name} is not UTF-8: byte {error.start} can't be read") from None
+    content = _read_yaml(text, path.name) or {}
     settings = (content.get("kowalski") or {}) if isinstance(content, dict) else content
     if not isinstance(settings, dict) or set(content) - {"kowalski"}:
         raise ConfigError(f"{path.name}: all settings stand under one top-level key, kowalski")
+    if odd := [key for key in settings if not isinstance(key, str)]:
+        raise ConfigError(f"{path.name}: {odd[0]!r} is not a setting; valid names: {', '.join(Config.names_at(()))}")
     return settings
+
+
+def problem_of(error: Exception) -> str:
+    """What is wrong with YAML, and where; nothing of it is quoted, as it may be a secret."""
+    mark = getattr(error, "problem_mark", None)
+    said = QUOTED.sub("...", getattr(error, "problem", None) or getattr(error, "context", None) or "")
+    if not said:
+        return "it has characters that can't be printed"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}" if mark else said
+
+
+def _read_yaml(text: str, source: str) -> Any:
+    """What a text stands for."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {problem_of(error)}") from None
+    except BAD_VALUES as error:
+        problem = (
+            "it is nested too deep" if isinstance(error, RecursionError) else "a date, number or !!type that is none"
+        )
+        raise ConfigError(f"{source} is not valid YAML: {problem}; put text in quotes") from None
+    _require_bounded(content, source)
+    return content
+
+
+def _require_bounded(content: Any, source: str) -> None:
+    """Raise `ConfigError` where aliases (``*name``) make more of a text than anybody would write, or hold themselves."""
+    todo, values = [content], 0
+    while todo:
+        node = todo.pop()
+        values += 1
+        if values > MAX_VALUES:
+            raise ConfigError(f"{source}: more than {MAX_VALUES} values; does an alias (*name) hold itself?")
+        if isinstance(node, dict | list):
+            todo += node.values() if isinstance(node, dict) else node
 
 
 def merge(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -174,7 +223,7 @@ def override(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
             if key is None:
                 if node:
                     raise ConfigError(
-                        f"{variable}: {part} is not a setting here; valid names: {', '.join(sorted(node))}"
+                        f"{variable}: {part} is not a setting here; valid names: {', '.join(sorted(map(str, node)))}"
                     )
                 key = part
             path = (*path, key)
@@ -189,10 +238,7 @@ def _value(variable: str, text: str, path: tuple[str, ...]) -> Any:
     """What a variable's text stands for: itself where the setting is text (a password may look like YAML), else YAML."""
     if text not in ("null", "~", "") and Config.takes_text(path):
         return text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"{variable}: its text is not valid YAML") from None
+    return _read_yaml(text, f"{variable}: its text")
 
 
 def _find_key(node: dict[str, Any], name: str) -> str | None:
@@ -201,8 +247,8 @@ def _find_key(node: dict[str, Any], name: str) -> str | None:
 
 
 def _without_retired(tree: dict[str, Any], source: str) -> dict[str, Any]:
-    if "ml_models" in tree:
-        tree["ml"] = {survey: section if "models" in section else {"models": section}
+    if isinstance(tree.get("ml_models"), dict):
+        tree["ml"] = {survey: section if not isinstance(section, dict) or "models" in section else {"models": section}
                       for survey, section in tree.pop("ml_models").items()}  # fmt: skip
     for path, successor in RETIRED.items():
         section, key = path.split(".", 1)
@@ -216,8 +262,15 @@ def _explain(item: Any) -> str:
     path = _path_in_file(item["loc"])
     if item["type"] == "extra_forbidden":
         return f"{path} is not a setting; valid names there: {', '.join(Config.names_at(item['loc'][:-1]))}"
-    found = "what stands there is not shown" if SECRET.search(path) else f"found {item['input']!r}"
-    return f"{path}: {item['msg']} ({found})"
+    found = f"found {_shown(item['input'])}"
+    return f"{path}: {item['msg']} ({'what stands there is not shown' if SECRET.search(path + found) else found})"
+
+
+def _shown(value: Any) -> str:
+    """A value for a message; a section is not shown, as there may be secrets in it."""
+    if isinstance(value, dict | list):
+        return f"a {'section' if isinstance(value, dict) else 'list'}, which is not shown"
+    return f"{value!r:.200}"
 
 
 def _path_in_file(place: tuple[Any, ...]) -> str:

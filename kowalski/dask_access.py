@@ -19,8 +19,13 @@ from kowalski.config import ROOT
 from kowalski.errors import ConfigError
 from kowalski.settings import Dask, dask_section
 
-#: how soon processes notice that another host is gone: kernel's keep-alive and time-out of what is not acknowledged
-NETWORK = {"distributed.comm.timeouts.connect": "10s", "distributed.comm.timeouts.tcp": "15s"}
+CONNECTIONS = {
+    # how soon processes notice that another host is gone: kernel's keep-alive and time-out of what is not acknowledged
+    "distributed.comm.timeouts.connect": "10s",
+    "distributed.comm.timeouts.tcp": "15s",
+    # each end of a connection remembers so many messages that it sent, up to 1 MB each: 1000 otherwise, and ours hold packets
+    "distributed.admin.low-level-log-length": 10,
+}
 
 MAKE = "./kowalski.py certificates makes them"
 
@@ -58,7 +63,7 @@ def connection_arguments(survey: str, settings: Dask) -> dict[str, Any]:
 
 def connect_client(survey: str, settings: Dask, timeout: str, name: str) -> Client:
     """A client of a survey's scheduler; raises OSError when that can't be reached in time."""
-    dask.config.set(NETWORK)
+    dask.config.set(CONNECTIONS)
     security = security_of(survey, settings)
     return Client(settings.address, timeout=timeout, name=name, security=security, set_as_default=False)
 

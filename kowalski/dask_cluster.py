@@ -7,6 +7,7 @@ python -m kowalski.dask_cluster ZTF --join         workers only, for the schedul
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -18,10 +19,9 @@ from distributed import Nanny, Scheduler, Security, Worker
 from distributed.comm.addressing import unparse_host_port
 from distributed.core import Status, rpc
 
-from kowalski.alert_worker import this_worker
 from kowalski.alerts.survey import get_survey
 from kowalski.config import load_config
-from kowalski.dask_access import NETWORK, connection_arguments, name_of_workers, security_of
+from kowalski.dask_access import CONNECTIONS, connection_arguments, name_of_workers, security_of
 from kowalski.errors import ConfigError, LocalError
 from kowalski.log import get_logger, setup_logging
 from kowalski.ml.convert import ensure_converted
@@ -31,12 +31,14 @@ from kowalski.settings import Dask
 log = get_logger(__name__)
 
 DASK_SETTINGS = {
-    **NETWORK,
+    **CONNECTIONS,
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.daemon": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
+    "distributed.worker.memory.pause": False,  # one that takes no more batches would not get smaller
+    "distributed.worker.memory.terminate": 1.0,
     "distributed.admin.large-graph-warning-threshold": "1GB",
     "distributed.scheduler.active-memory-manager.start": False,
     # what each of its processes does 50 to 100 times a second to watch itself: 8 % of a core per survey while nothing is to be done
@@ -46,6 +48,9 @@ DASK_SETTINGS = {
     "logging": {"distributed": "warning"},
 }
 
+#: new objects from which on a worker's garbage is collected: a batch makes tens of thousands, none of them in a cycle, and to look
+#: through them after every 700 took a quarter of a worker's time where light curves are long
+GC_THRESHOLD = 100_000
 #: s between attempts to reach a scheduler that isn't there
 RETRY = 1.0
 #: s that workers have to end when told to stop; a supervisor kills after 30
@@ -54,8 +59,12 @@ STOP_WAIT = 20.0
 
 def dask_setup(worker: Worker) -> None:
     """Preload of each worker: its models are loaded and its connections made before it takes a batch."""
+    from kowalski.alert_worker import this_worker  # only here: a scheduler does without what it brings along
+
     setup_logging(f"dask-worker-{worker.name}")
     this_worker(str(worker.name).split("-")[0])
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 10, 10)
 
 
 class Cluster:
@@ -169,7 +178,7 @@ class Cluster:
             host=host,
             security=self.security,
             preload=["kowalski.dask_cluster"],
-            memory_limit=0,
+            memory_limit=settings.memory_limit or 0,
             dashboard=False,
             dashboard_address="127.0.0.1:0",
             env={"OMP_NUM_THREADS": "1", "MALLOC_TRIM_THRESHOLD_": "65536", "DASK_LOGGING__DISTRIBUTED": "warning"},

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
 
-from kowalski.alert_worker import BatchReport, process_batch, rematch
+from kowalski.alert_worker import BatchReport, backfill_batch, process_batch, rematch
 from kowalski.alerts.batches import Batch, Culprit, Fault, Queue, fault_of
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Refusal
@@ -28,13 +28,18 @@ class Dispatcher:
     Attributes
     ----------
     report : what became of all batches so far
+    history_only : of the packets nothing but the histories of their objects is stored
     stopping : set to end waiting for a scheduler that is away
     """
 
-    def __init__(self, survey: str, config: Config, posting: bool = True, resume: bool = True):
+    def __init__(
+        self, survey: str, config: Config, posting: bool = True, resume: bool = True, history_only: bool = False
+    ):
         self.survey, self.config = survey, config
+        self.history_only = history_only
         self._how = {"posting": posting, "resume": resume}
-        self.quarantine = Quarantine(connect(config.database), config.broker.inline_quarantine_bytes)
+        database, limits = connect(config.database), config.broker
+        self.quarantine = Quarantine(database, limits.inline_quarantine_bytes, limits.quarantine_bytes)
         self.report = BatchReport()
         self.stopping = False
         self._waiting = Queue()
@@ -111,7 +116,8 @@ class Dispatcher:
         return self._client
 
     def _submit(self, batch: Batch) -> None:
-        future = self._connected().submit(process_batch, self.survey, batch.packets, **self._how, pure=False)
+        task, how = (backfill_batch, {}) if self.history_only else (process_batch, self._how)
+        future = self._connected().submit(task, self.survey, batch.packets, **how, pure=False)
         self._under_way[future] = batch
         future.add_done_callback(self._results.put)
 

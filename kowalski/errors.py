@@ -24,12 +24,14 @@ class PacketError(KowalskiError):
     Parameters
     ----------
     reason : a short slug, the same for all packets with the same fault (e.g. ``"truncated"``)
-    detail : what was found, in words
+    detail : what was found, in words; as it may quote the packet, not more than `LONGEST` of it, and no half of a letter
     """
 
     http_status = 400
+    LONGEST = 10_000
 
     def __init__(self, reason: str, detail: str):
+        detail = detail[: self.LONGEST].encode(errors="replace").decode()
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
@@ -52,6 +54,18 @@ class FilterError(KowalskiError):
     http_status = 400
 
 
+class IngestError(KowalskiError):
+    """A file can't be ingested, or not as it is asked for."""
+
+    http_status = 400
+
+
+class WatchlistError(KowalskiError):
+    """A watchlist can't be read, or can't be had; the text names row and column."""
+
+    http_status = 400
+
+
 class SkymapError(KowalskiError):
     """A sky map or notice can't be read, or holds nothing."""
 
@@ -64,8 +78,28 @@ class TelescopeError(KowalskiError):
     http_status = 400
 
 
+class SourceError(KowalskiError):
+    """What is asked of a server elsewhere is refused, not to be had or not what it should be; the text names it."""
+
+    def __init__(self, message: str, retriable: bool = False, wait_s: float | None = None):
+        super().__init__(message)
+        self.retriable = retriable
+        self.wait_s = wait_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.retriable, self.wait_s)
+
+
+class QuarantineError(KowalskiError):
+    """What is asked of quarantine can't be done; the text names the packet."""
+
+
 class DatabaseError(KowalskiError):
     """MongoDB refused an operation for a reason that a retry won't mend."""
+
+
+class TooLarge(DatabaseError):
+    """A document is larger than MongoDB takes (16 MB)."""
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -73,6 +107,10 @@ class DatabaseUnavailable(DatabaseError):
 
     retriable = True
     http_status = 503
+
+
+class BackupError(KowalskiError):
+    """A backup can't be made, is not whole, or can't be restored here; the text names what is in the way."""
 
 
 class StreamError(KowalskiError):

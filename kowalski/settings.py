@@ -1,42 +1,13 @@
 """The types of all settings; their defaults and meaning stand in config.defaults.yaml."""
 
-import ast
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork, model_validator
 
 from kowalski.errors import ConfigError
-
-
-class Section(BaseModel):
-    """Settings that belong together: closed, immutable, and without defaults of their own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-def _names(value: Any) -> Any:
-    """Feature names given as a list, as the text of a Python tuple, or as False for none."""
-    if isinstance(value, str):
-        try:
-            value = ast.literal_eval(value)
-        except SyntaxError:
-            raise ValueError("not the text of a Python tuple") from None
-    return () if value is False or value is None else value
-
-
-def _servers(value: Any) -> Any:
-    """Kafka's addresses, each with its port."""
-    if isinstance(value, str):
-        for server in value.split(","):
-            if not server.strip().rpartition(":")[2].isdigit() or ":" not in server:
-                raise ValueError(f"{server!r} is not host:port")
-    return value
-
-
-Servers = Annotated[str, BeforeValidator(_servers)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+from kowalski.gcn_section import GcnStream
+from kowalski.section import Names, Port, Section, Servers
 
 
 class Contact(Section):
@@ -68,6 +39,7 @@ class Server(Section):
 
 
 class TelescopeQueue(Section):
+    url: Annotated[str, Field(pattern=r"^https?://[^/]+")] | None
     mountain_ip: str | None
     mountain_port: int | None
     mountain_username: str | None
@@ -110,6 +82,7 @@ class Broker(Section):
     retry_delay: float = Field(gt=0)
     rematch_interval: float = Field(gt=0)
     inline_quarantine_bytes: int = Field(ge=0, le=15_000_000)
+    quarantine_bytes: int = Field(ge=0)
 
 
 class Recipe(Section):
@@ -133,6 +106,8 @@ class Database(Section):
     replica_set: str | None
     srv: bool
     tls: bool
+    tls_ca_file: str | None
+    tls_certificate_key_file: str | None
     db: str
     auth_source: str | None
     max_pool_size: int
@@ -145,6 +120,17 @@ class Database(Section):
     reader_password: str | None
     build_indexes: bool
     xmatch: dict[str, dict[str, Recipe]]
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.tls or self.srv
+
+    @model_validator(mode="after")
+    def _files_are_used(self) -> "Database":
+        if (self.tls_ca_file or self.tls_certificate_key_file) and not self.encrypted:
+            raise ValueError("tls_ca_file and tls_certificate_key_file are named, but tls is false")
+        return self
 
 
 class ModelSettings(Section):
@@ -186,6 +172,7 @@ class SkyPortal(Section):
     protocol: Literal["http", "https"]
     host: str
     port: Port
+    ca_file: str | None
     token: str | None
     timeout: float
     photometry_timeout: float
@@ -215,6 +202,7 @@ class Login(Section):
 
 class ZTFOps(Login):
     url: str
+    interval: float = Field(gt=0)
 
 
 class TNS(Section):
@@ -222,6 +210,15 @@ class TNS(Section):
     bot_id: str | int | None
     bot_name: str | None
     api_key: str | None
+    interval: float = Field(gt=0)
+
+
+class PerformanceReport(Section):
+    """Reports of each day, of what the API's metrics said through it."""
+
+    metrics: str | None
+    interval: float = Field(gt=0)
+    folder: str
 
 
 class DaskTLS(Section):
@@ -244,6 +241,7 @@ class Dask(Section):
     dashboard_address: str
     n_workers: int = Field(ge=1)
     threads_per_worker: int = Field(ge=1)
+    memory_limit: str | None = Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")
     lifetime: str | None
     lifetime_stagger: str
     lifetime_restart: bool
@@ -310,6 +308,8 @@ class Config(Section):
     dask: dict[str, Dask]
     misc: Misc
     skymaps: SkymapSources
+    performance_report: PerformanceReport
+    gcn: GcnStream
     slack: Slack
     enabled: dict[str, bool]
     local: Local
@@ -385,7 +385,8 @@ def _gather_surveys(section: dict[str, Any], model: type[Section]) -> dict[str, 
     """A section whose upper-case keys are surveys, with those under ``surveys``."""
     surveys = {key: value for key, value in section.items() if key not in _fields(model) and str(key).isupper()}
     rest = {key: value for key, value in section.items() if key not in surveys}
-    return {**rest, "surveys": {**rest.get("surveys", {}), **surveys}}
+    listed = rest.get("surveys") or {}
+    return {**rest, "surveys": {**listed, **surveys} if isinstance(listed, dict) else listed}
 
 
 def required(value: str | None, path: str) -> str:

@@ -3,13 +3,15 @@
     python tools/skyportal_receiver.py --port 5000 --store received.jsonl [--group 1:1-100] [--fail-one-in 5]
 
 ``GET /_received`` tells what came in numbers, with every message that was refused; ``/_received?messages=true`` gives
-them all; ``/_received/OBJECT`` what is known of one object.
+them all; ``/_received/OBJECT`` what is known of one object. ``POST /_behave`` makes it misbehave until told otherwise:
+``{"delay": 3, "nonsense": "html", "after": true}``, with nonsense one of `NONSENSE`; ``{}``: it behaves again.
 """
 
 import argparse
 import asyncio
 import random
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -19,6 +21,35 @@ from aiohttp import web
 from kowalski.skyportal.receiver import ReceiverState
 
 MAX_BODY = 100 * 1024 * 1024
+#: answers that no SkyPortal gives, but what stands before it, or one that is being restarted: status and body
+NONSENSE = {
+    "html": (200, "<html><body><h1>SkyPortal is being updated</h1></body></html>"),
+    "truncated": (200, '{"status": "success", "data": {"id'),
+    "empty": (200, ""),
+    "list": (200, "[]"),
+    "null": (200, "null"),
+    "foreign": (200, '{"maintenance": true}'),
+    "hollow": (200, '{"status": "success", "data": null}'),
+    "error": (500, "Traceback (most recent call last):"),
+    "lost": (404, "404 page not found"),
+    "gateway": (502, "<html><body><h1>502 Bad Gateway</h1></body></html>"),
+    "busy": (429, "Too many requests"),
+}
+
+
+@dataclass
+class Behaviour:
+    """How it answers: after so many seconds, with nonsense or not, before or ``after`` a request took effect."""
+
+    delay: float = 0.0
+    nonsense: str | None = None
+    after: bool = False
+
+    def answer(self) -> web.Response:
+        """The nonsense."""
+        status, body = NONSENSE[self.nonsense or ""]
+        kind = "text/html" if body.startswith("<") else "application/json"
+        return web.Response(status=status, text=body, content_type=kind)
 
 
 def make_app(state: ReceiverState, fail_one_in: int = 0, delay: float = 0.0) -> web.Application:
@@ -27,16 +58,21 @@ def make_app(state: ReceiverState, fail_one_in: int = 0, delay: float = 0.0) -> 
     ``fail_one_in`` N: one request in N gets a 500, half of them after it took effect. ``delay``: s before an answer.
     """
     # by chance, but the same in every run: a strict turn could fall on the same message of each retry for ever
-    chance = random.Random(1)
+    chance = random.Random(1)  # nosec B311  # no secret
+    behaviour = Behaviour(delay)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         raw = await request.read()
-        if delay:
-            await asyncio.sleep(delay)
+        if behaviour.delay:
+            await asyncio.sleep(behaviour.delay)
+        if behaviour.nonsense and not behaviour.after:
+            return behaviour.answer()
         fails = fail_one_in > 0 and chance.random() < 1 / fail_one_in
         if fails and chance.random() < 0.5:
             return web.json_response({"status": "error", "message": "made to fail, before"}, status=500)
         status, envelope = state.handle(request.method, request.path, request.query, request.headers, raw)
+        if behaviour.nonsense:
+            return behaviour.answer()
         if fails:
             return web.json_response({"status": "error", "message": "made to fail, after"}, status=500)
         return web.json_response(envelope, status=status) if envelope is not None else web.Response(status=status)
@@ -49,8 +85,14 @@ def make_app(state: ReceiverState, fail_one_in: int = 0, delay: float = 0.0) -> 
         known = state.marshal.describe(request.match_info["object_id"])
         return web.json_response(known, status=200 if known else 404)
 
+    async def behave(request: web.Request) -> web.Response:
+        wanted = Behaviour(**{"delay": delay} | await request.json())
+        vars(behaviour).update(vars(wanted))
+        return web.json_response(vars(behaviour))
+
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_get("/_received", received)
+    app.router.add_post("/_behave", behave)
     app.router.add_get("/_received/{object_id}", received_object)
     app.router.add_route("*", "/{path:.*}", answer)
     return app

@@ -20,6 +20,15 @@ DENIED = {
     403: "The admin's rights are needed.",
     429: "Too many queries of the same user at once.",
 }
+#: an uploaded file: by itself, or in a form behind the parameters
+UPLOAD = {
+    "text/csv": {"schema": {"type": "string"}},
+    "application/fits": {"schema": {"type": "string", "format": "binary"}},
+    "application/json": {"schema": {"description": "a MOC"}},
+    "multipart/form-data": {
+        "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+    },
+}
 
 Document = dict[str, Any]
 
@@ -99,6 +108,8 @@ def _operation(route: Route, schemas: _Schemas) -> Document:
             parameters += _in_query(schemas.resolved(schema))
         else:
             operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if route.upload:
+        operation["requestBody"] = {"required": True, "content": UPLOAD}
     if parameters:
         operation["parameters"] = parameters
     return operation

@@ -17,9 +17,11 @@ from kowalski.api.handlers import (
     cutouts,
     docs,
     filters,
+    gcn,
     health,
     login,
     metrics,
+    nights,
     objects,
     queries,
     root,
@@ -27,19 +29,24 @@ from kowalski.api.handlers import (
     tokens,
     triggers,
     users,
+    watchlists,
 )
 from kowalski.api.models.answers import LoggedIn
 from kowalski.api.models.classifications import AlertPath, ClassificationPath, Labels, Names
 from kowalski.api.models.cutouts import CutoutPath
 from kowalski.api.models.filters import Change, FilterPath, NewVersion, Replay, ToExplain, Trial
+from kowalski.api.models.gcn import EventPath, GcnEvent, WhichEvents
 from kowalski.api.models.login import Login
+from kowalski.api.models.nights import NightBooks, NightPath
 from kowalski.api.models.objects import AstronomicalObject, ObjectPath, SurveyInfo
 from kowalski.api.models.queries import QUERY
 from kowalski.api.models.skymaps import NewSkymap, SkymapQuery, SkymapToRemove
 from kowalski.api.models.tokens import NewToken, TokenPath
 from kowalski.api.models.triggers import NewQueue, NewTrigger, QueueName, TriggerName, WhichQueue, WhichTrigger
 from kowalski.api.models.users import Edit, NewUser, UserPath
+from kowalski.api.models.watchlists import Lists, NewWatchlist, Replacement, Watchlist, WatchlistPath, WatchlistRows
 from kowalski.api.state import SERVICES, SESSION, USER
+from kowalski.api.uploads import upload_of
 
 #: bytes of the body of a sky map or of an uploaded list; others have up to ``server.client_max_size``
 LARGE = 64 << 20
@@ -63,6 +70,8 @@ class Route:
     body : what its JSON body must be; given to the handler, valid, as the last argument. GET and DELETE may
         have their arguments in the query string instead
     large : whether the body may have `LARGE` bytes
+    upload : whether the body is a file, or a form with one, whose fields are taken as if in the query string; given to the handler, as it
+        comes, as the last argument
     answer : type of the answer's ``data``, or of the ``whole`` answer, for the documentation
     content : media type of the answer
     conflicts : whether it may answer 409
@@ -75,6 +84,7 @@ class Route:
     params: type[BaseModel] | None = None
     body: TypeAdapter[Any] | None = None
     large: bool = False
+    upload: bool = False
     answer: Any = Any
     whole: bool = False
     content: str = "application/json"
@@ -90,6 +100,7 @@ def _trigger_routes(path: str, get: Any, put: Any, delete: Any) -> list[Route]:
 
 
 FILTER = "/api/filters/{filter_id:[0-9]+}"
+WATCHLIST = "/api/watchlists/{list_id}"
 CLASSIFICATIONS = "/api/classifications/{survey}"
 
 ROUTES = (
@@ -129,8 +140,19 @@ ROUTES = (
     Route("GET", "/api/skymap", skymaps.get, body=TypeAdapter(SkymapQuery)),
     Route("HEAD", "/api/skymap", skymaps.get, body=TypeAdapter(SkymapQuery)),
     Route("DELETE", "/api/skymap", skymaps.remove, body=TypeAdapter(SkymapToRemove)),
+    Route("GET", "/api/gcn", gcn.show_all, params=WhichEvents, answer=list[GcnEvent]),
+    Route("GET", "/api/gcn/{event}", gcn.show, params=EventPath, answer=GcnEvent),
+    Route("GET", "/api/watchlists", watchlists.show_all, params=Lists, answer=list[Watchlist]),
+    Route(
+        "POST", "/api/watchlists", watchlists.add, params=NewWatchlist, upload=True, answer=Watchlist, conflicts=True
+    ),
+    Route("GET", WATCHLIST, watchlists.show, params=WatchlistRows, answer=Watchlist),
+    Route("PUT", WATCHLIST, watchlists.replace, params=Replacement, upload=True, answer=Watchlist),
+    Route("DELETE", WATCHLIST, watchlists.remove, params=WatchlistPath),
     Route("GET", "/api/surveys", objects.surveys, answer=list[SurveyInfo]),
     Route("GET", "/api/objects/{survey}/{object_id}", objects.get, params=ObjectPath, answer=AstronomicalObject),
+    Route("GET", "/api/nights", nights.show_all, answer=list[str]),
+    Route("GET", "/api/nights/{date}", nights.show, params=NightPath, answer=NightBooks),
     *_trigger_routes(
         "/api/triggers/ztf",
         get=(triggers.get_queues, WhichQueue),
@@ -172,8 +194,12 @@ def _entrance(route: Route) -> Handler:
             if route.access is Access.ADMIN:
                 session.user.require_admin()
         arguments: list[Any] = []
+        upload = await upload_of(request) if route.upload else None
         if route.params is not None:
-            arguments.append(_valid(route.params.model_validate, {**_plain(request.query), **request.match_info}))
+            told = {**_plain(request.query), **(upload.fields if upload else {}), **request.match_info}
+            arguments.append(_valid(route.params.model_validate, told))
+        if upload is not None:
+            arguments.append(upload.pieces)
         if route.body is not None:
             arguments.append(_valid(route.body.validate_python, await _content(request, route.large)))
         return await route.handler(request, *arguments)

@@ -18,6 +18,8 @@ from kowalski.settings import Config
 GRACE = 6
 #: s an idle connection is kept; gunicorn's default, 2, closes penquins' between two of its requests
 KEEP_ALIVE = 75
+#: folder in memory; gunicorn's files there have random names and are gone from it as soon as they are open
+MEMORY = "/dev/shm"  # nosec B108
 
 
 class _Log(glogging.Logger):
@@ -47,9 +49,7 @@ class Gunicorn(BaseApplication):
             "max_requests_jitter": self.server.max_requests // 10,  # workers are not all renewed at once
             "graceful_timeout": GRACE,
             "keepalive": KEEP_ALIVE,
-            "worker_tmp_dir": "/dev/shm"
-            if os.path.isdir("/dev/shm")
-            else None,  # a slow disk would look like a dead worker
+            "worker_tmp_dir": MEMORY if os.path.isdir(MEMORY) else None,  # a slow disk would look like a dead worker
             "control_socket_disable": True,
             "logger_class": _Log,
             "pre_fork": _assign_column,

@@ -11,7 +11,9 @@ from kowalski.api.services.addresses import Proxies
 from kowalski.api.services.classifications import ClassificationService
 from kowalski.api.services.cutouts import CutoutService
 from kowalski.api.services.filters import FilterService
+from kowalski.api.services.gcn import GcnService
 from kowalski.api.services.limits import Limits
+from kowalski.api.services.nights import NightService
 from kowalski.api.services.past_alerts import PastAlerts
 from kowalski.api.services.personal_tokens import PersonalTokens
 from kowalski.api.services.queries import QueryService
@@ -20,14 +22,17 @@ from kowalski.api.services.sessions import Session, Sessions
 from kowalski.api.services.skymaps import SkymapService
 from kowalski.api.services.throttle import Throttle
 from kowalski.api.services.tokens import Tokens
+from kowalski.api.services.watchlists import WatchlistService
 from kowalski.api.shared import Shared
 from kowalski.database.catalog_admin import CatalogAdmin
 from kowalski.database.classifications import Classifications
 from kowalski.database.filter_store import FilterStore
+from kowalski.database.gcn import GcnEvents
 from kowalski.database.logins import Logins
 from kowalski.database.queries import Queries
 from kowalski.database.skymaps import Skymaps
 from kowalski.database.users import Users
+from kowalski.database.watchlist_store import WatchlistStore
 from kowalski.errors import DatabaseError
 from kowalski.log import get_logger
 from kowalski.settings import Config, required
@@ -43,15 +48,19 @@ class Services:
     database: Queries
     queries: QueryService
     skymaps: SkymapService
+    gcn: GcnService
     accounts: Accounts
     sessions: Sessions
     personal_tokens: PersonalTokens
     filters: FilterService
+    watchlists: WatchlistService
     cutouts: CutoutService
     bands: Mapping[str, Mapping[int, str | None]]
     classifications: ClassificationService
     ztf_queue: ZtfQueue
+    quarantine_bytes: int
     limits: Limits
+    nights: NightService
     penquins: frozenset[str]
     proxies: Proxies
 
@@ -65,20 +74,25 @@ class Services:
         secret = required(server.jwt_secret_key, "server.JWT_SECRET_KEY")
         tokens = Tokens(secret, server.jwt_algorithm, server.jwt_exp_delta_seconds)
         password = required(server.admin_password, "server.admin_password")
+        watchlists = WatchlistService(WatchlistStore(config.database))
         admin = Admin(server.admin_username, password, server.contact.email)
         return cls(
             database=database,
             queries=QueryService(database, CatalogAdmin(config.database), skymaps, config.misc.max_time_ms),
             skymaps=skymaps,
+            gcn=GcnService(GcnEvents(config.database)),
             accounts=Accounts(users, tokens, Throttle(Logins(config.database)), shared, admin),
             sessions=Sessions(tokens, users, shared, admin.name, server.public_data),
             personal_tokens=PersonalTokens(users, tokens, shared),
-            filters=FilterService(FilterStore(config.database), PastAlerts(database), config.filters),
+            filters=FilterService(FilterStore(config.database), PastAlerts(database), watchlists, config.filters),
+            watchlists=watchlists,
             cutouts=CutoutService(),
             bands=config.skyportal.bands,
             classifications=ClassificationService(Classifications(config.database)),
             ztf_queue=ZtfQueue(config.ztf),
+            quarantine_bytes=config.broker.quarantine_bytes,
             limits=Limits(shared, server.queries_per_user, server.query_patience),
+            nights=NightService(config),
             penquins=frozenset(config.misc.supported_penquins_versions),
             proxies=Proxies(server.trusted_proxies),
         )
@@ -86,9 +100,14 @@ class Services:
     async def prepare(self) -> None:
         """Return when MongoDB has all that logins need, however long it takes to be there; other indexes as it can."""
         await self.accounts.prepare()
-        for room in (self.filters.store, self.skymaps.stored):
+        for make in (
+            self.filters.store.ensure_indexes,
+            self.skymaps.stored.ensure_indexes,
+            self.skymaps.stored.forget_cells,
+            self.watchlists.store.ensure_indexes,
+        ):
             try:
-                await room.ensure_indexes()
+                await make()
             except DatabaseError as error:
                 log.warning("%s", error)
 
@@ -96,10 +115,13 @@ class Services:
         """End all connections and threads."""
         self.accounts.close()
         self.filters.store.close()
+        self.watchlists.store.close()
         self.cutouts.close()
         self.skymaps.close()
+        self.gcn.close()
         self.queries.catalogs.close()
         self.classifications.stored.close()
+        self.nights.close()
         self.database.close()
 
 

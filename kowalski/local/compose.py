@@ -10,9 +10,10 @@ import string
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -74,16 +75,37 @@ def said_in(service: str, *arguments: str) -> str:
 def inside(name: str, arguments: Sequence[str]) -> int:
     """Run a command of kowalski.py in the ingester, whose MongoDB and dask clusters nobody else reaches; its exit status.
 
-    A folder or file after ``--from`` (``dir:PATH``, ``tar:PATH``) is copied there for as long as it takes.
+    A folder or file after ``--from`` (a path, ``dir:PATH`` or ``tar:PATH``) is copied there for as long as it takes.
     """
     given = list(arguments)
     place = given.index("--from") + 1 if "--from" in given[:-1] else None
     kind, colon, path = given[place].rpartition(":") if place else ("", "", "")
-    with copied("ingester", [path] if os.path.exists(path) and (colon or name == "models") else []) as paths:
+    with copied("ingester", [path] if path not in ("kafka", "quarantine") and os.path.exists(path) else []) as paths:
         if place and paths:
             given[place] = f"{kind}{colon}{paths[0]}"
         terminal = [] if sys.stdout.isatty() and sys.stdin.isatty() else ["-T"]
         return compose("exec", *terminal, "ingester", "python", "kowalski.py", name, *given)
+
+
+def with_folder(name: str, folder: Path, *options: str) -> int:
+    """Run a command of kowalski.py on a folder of this machine, as `with_folders` does; its exit status."""
+    return with_folders(name, {folder: "/backup"}, "/backup", *options)
+
+
+def with_folders(name: str, folders: Mapping[Path, str], *arguments: str) -> int:
+    """Run a command of kowalski.py in a container of its own, as this user, with folders of this machine; its exit status.
+
+    What it needs beside itself is started with it, MongoDB foremost, so it does its work before `up`, too.
+    """
+    for folder in folders:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # else Docker makes it, and it is root's
+    binds = [f"{folder.resolve()}:{place}" for folder, place in folders.items()]
+    binds.append(f"{ROOT / 'config.yaml'}:/config.yaml:ro")
+    mounts = [part for bind in binds for part in ("--volume", bind)]
+    settings = ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "KOWALSKI_CONFIG=/config.yaml"]
+    terminal = [] if sys.stdout.isatty() and sys.stdin.isatty() else ["-T"]
+    call = ["ingester", "python", "kowalski.py", name, *arguments]
+    return compose("run", "--rm", *terminal, *settings, *mounts, *call)
 
 
 @contextmanager

@@ -24,7 +24,9 @@ from kowalski.database.processes import Processes
 from kowalski.database.summary import Summary
 from kowalski.errors import LocalError, PacketError
 from kowalski.local.demo_filters import DEMO_FILTERS, NAMES
+from kowalski.local.ledger import show
 from kowalski.local.system import LocalSystem
+from kowalski.night.ledger import Books, books_of
 from kowalski.night.packets import packets_from
 from kowalski.simulation.catalogs import catalogs
 from kowalski.simulation.night import simulate
@@ -66,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         demo.stream(demo.packets(arguments.alerts, arguments.n), arguments.n)
         result = demo.result()
         console.print(_table(result))
+        show(demo.books(), console)
         if arguments.json:
             arguments.json.write_text(json.dumps(result, indent=2) + "\n")
         if not arguments.exit:
@@ -101,6 +104,9 @@ class Demo:
         self.began = datetime.now(UTC)
         self.posted_before = self.outbox.counts().get("delivered", 0)
         self.read_before = self._figures().get("received", 0)
+        topics = config.kafka.topics
+        self.booked_before = books_of(f"{self.began:%Y%m%d}", self.database, topics).total().get("received", 0)
+        self.sent = 0
 
     def prepare(self, simulated: bool) -> None:
         """The demo's filters and, for simulated alerts, their catalogues are there."""
@@ -143,6 +149,7 @@ class Demo:
                     while publisher.sent - watch.done > MOST_BEHIND:
                         watch.wait(publisher.sent)
             publisher.flush()
+            self.sent = publisher.sent
             bar.update(task, total=publisher.sent)
             while watch.done < publisher.sent or self.outbox.counts().get("pending"):
                 watch.wait(publisher.sent)
@@ -168,6 +175,15 @@ class Demo:
             "quarantined": self.summary.quarantined(),
             "latency_s": latency,
         }
+
+    def books(self) -> Books:
+        """The night's ledger, once all that was streamed is in it: it is written when offsets are committed to Kafka."""
+        topics, deadline = self.system.config.kafka.topics, time.monotonic() + PATIENCE
+        while True:
+            books = books_of(f"{self.began:%Y%m%d}", self.database, topics)
+            if books.total().get("received", 0) >= self.booked_before + self.sent or time.monotonic() > deadline:
+                return books
+            time.sleep(0.25)
 
     def _figures(self) -> dict[str, Any]:
         beats = [beat for beat in self.processes.alive() if beat["program"] == "alert-broker"]

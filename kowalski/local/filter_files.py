@@ -22,6 +22,7 @@ from kowalski.filters.explain import Question, answers, explain
 from kowalski.filters.files import (
     Expectation,
     FilterFile,
+    Rehearsed,
     alerts_of,
     differences,
     objects_of,
@@ -32,7 +33,7 @@ from kowalski.local.system import LocalSystem
 
 #: ms that a filter may take here
 TIME_MS = 10_000
-TOKEN = "KOWALSKI_TOKEN"
+TOKEN = "KOWALSKI_TOKEN"  # nosec B105  # a variable's name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +113,8 @@ def _run(path: Path, file: FilterFile, filters: Filters, explained: bool) -> boo
     alerts = alerts_of(file, path.parent)
     objects = objects_of(alerts, file.survey)
     filters.put(file.stored())
-    run = FilterRunner(filters, file.survey, TIME_MS).run([alert.document for _, alert in alerts], objects)
+    runner = FilterRunner(filters, file.survey, TIME_MS, watching=Rehearsed(alerts))
+    run = runner.run([alert.document for _, alert in alerts], objects)
     filters.collection.delete_many({})
     for (_, reason), number in (run.failures + run.action_failures).items():
         print(f"  fails on {number} alerts: {reason}")
@@ -144,7 +146,7 @@ def _explain(
     if not sight.sees(alert.candidate):
         print(f"    the filter's permissions {file.permissions} leave it out")
         return
-    document = enriched(alert.document, objects[alert.object_id], sight, EVERYTHING)
+    document = enriched(alert.document, objects[alert.object_id], sight, EVERYTHING, (), expected.watchlists)
     plain = bson.decode(bson.encode(document))
 
     def ask(question: Question) -> list[dict[str, Any]]:

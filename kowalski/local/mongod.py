@@ -15,6 +15,9 @@ from kowalski.errors import LocalError
 #: the oldest version whose aggregation stages the filters need
 OLDEST = (6, 0)
 OPLOG_MB = 256
+#: what a document was before it was changed is kept for 300 s otherwise, for reads of the past that nobody here does: half the CPU
+#: of changing an object whose light curve is long
+FORGETFUL = ("--setParameter", "minSnapshotHistoryWindowInSeconds=0")
 
 INSTEAD = "or install MongoDB >= 6.0 so that mongod is on PATH, or point database.* at a server"
 #: Debian's packages with the libraries that the wheel's mongod is linked against
@@ -110,6 +113,9 @@ def mongod_command(folder: Path, port: int, replica_set: str, cache_gb: float) -
         *("--quiet", "--noscripting"),
         *("--auth", "--keyFile", str(key), "--replSet", replica_set),
         *("--dbpath", str(data), "--oplogSize", str(OPLOG_MB), "--wiredTigerCacheSizeGB", str(cache_gb)),
+        *FORGETFUL,
+        # none of our clients compresses, and zlib in mongod before 6.0.27 shows its memory to whoever connects (CVE-2025-14847)
+        *("--networkMessageCompressors", "disabled"),
         # no unix socket: its path may have 107 characters only, and its default place is shared by all users
         *("--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"),
     ]

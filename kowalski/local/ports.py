@@ -42,7 +42,7 @@ def free_ports(count: int) -> list[int]:
     """Different ports on loopback that nobody listens on, picked at random so that neighbours rarely pick the same."""
     found: list[int] = []
     ports = _ports()
-    for port in random.sample(ports, len(ports)):
+    for port in random.sample(ports, len(ports)):  # nosec B311  # no secret
         if len(found) == count:
             return found
         if is_free(port):

@@ -13,6 +13,7 @@ from kowalski.local.kafka import Kafka
 from kowalski.local.mongod import mongod_command
 from kowalski.local.ports import is_of_this_machine
 from kowalski.settings import LOOPBACK, Config, dask_section
+from kowalski.watchers.programs import WATCHERS
 
 Progress = Callable[[str], None]
 Role = Literal["api", "ingester"]
@@ -69,7 +70,7 @@ def programs_of(
         programs.append(_receiver(config, folder))
     for survey in enabled_surveys(config.enabled):
         programs += [_dask_cluster(config, survey), *_alert_brokers(config, survey)]
-    programs += [_poster(config), _api(config), *_kafka(config, folder, kafka_controller)]
+    programs += [_poster(config), _api(config), *_watchers(config), *_kafka(config, folder, kafka_controller)]
     return sorted((_with_arguments(p, extra.get(p.name, ())) for p in programs), key=lambda program: program.wave)
 
 
@@ -91,6 +92,10 @@ def _mongod(config: Config, folder: Path) -> list[Program]:
         return []
     if settings.replica_set is None:
         raise ConfigError("database.replica_set is null: local mode runs a replica set; remove the setting")
+    if settings.tls:
+        raise ConfigError(
+            "database.tls is true: local mode's own mongod is on loopback, in the clear; name another host"
+        )
     name = settings.replica_set
     return [
         Program(
@@ -141,9 +146,30 @@ def _poster(config: Config) -> Program:
     return Program("poster", 1, _python("kowalski.outbox"), lambda pid: probes.has_signed(config.database, pid))
 
 
+def _watchers(config: Config) -> list[Program]:
+    """The watchers that have what they need to ask for what they watch; they wait for nothing but MongoDB, and GCN's stream."""
+    tns, ops = config.tns, config.ztf_ops
+    configured = {
+        "tns": bool(tns.bot_id and tns.bot_name and tns.api_key),
+        "ztf_ops": bool(ops.username and ops.password),
+        "performance_report": config.performance_report.metrics is not None,
+        "gcn": config.gcn.enabled,
+    }
+    return [
+        Program(
+            WATCHERS[module],
+            1,
+            _python(f"kowalski.watchers.{module}"),
+            lambda pid: probes.has_signed(config.database, pid),
+        )
+        for module, wanted in configured.items()
+        if wanted
+    ]
+
+
 def _api(config: Config) -> Program:
     server = config.server
-    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host
+    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # nosec B104  # none is bound here
     return Program(
         "api",
         1,

@@ -22,13 +22,15 @@ IN_CONTAINERS = {
 }  # fmt: skip
 #: folders of real data that the environment names
 DATA = ("KOWALSKI_TEST_DATA", "KOWALSKI_TEST_MODELS")
+#: tests that run for hours, in one process without pytest: option -> the module that all other arguments go to
+LONG = {"--faults": "faults.rounds", "--soak": "faults.soak", "--fuzz": "tests.fuzz"}
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run pytest with the arguments given, or all tests; its exit status.
 
     ``--local``: here, even where there are containers; ``--deploy``: the tests that build images, start containers and
-    several hosts, and take their time.
+    several hosts, and take their time. The options of `LONG`: tests that go on for hours.
     """
     given = [argument for argument in arguments.arguments if argument not in ("--local", "--deploy")]
     local, deploy = ("--local" in arguments.arguments, "--deploy" in arguments.arguments)
@@ -36,11 +38,20 @@ def run(arguments: argparse.Namespace) -> int:
         return _in_containers(given)
     environment = {key: value for key, value in os.environ.items() if not key.upper().startswith("KOWALSKI__")}
     environment.pop("KOWALSKI_CONFIG", None)
+    for option, module in LONG.items():
+        if option in given:
+            return _long_form(module, [argument for argument in given if argument != option], environment)
     if deploy:
         given = ["-m", "deploy", *(given or ["tests/deploy"])]
     all_tests = ["--numprocesses", str(min(os.cpu_count() or 1, MOST_PROCESSES)), "--dist", "loadfile"]
     command = [sys.executable, "-m", "pytest", "--rootdir", str(ROOT), *(given or all_tests)]
     return subprocess.call(command, cwd=ROOT, env=environment)
+
+
+def _long_form(module: str, arguments: list[str], environment: dict[str, str]) -> int:
+    """Run a module of tests/ as a program; its exit status."""
+    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    return subprocess.call([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment | {"PYTHONPATH": path})
 
 
 def _in_containers(given: list[str]) -> int:

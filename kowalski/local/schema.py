@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kowalski.alerts.decode import MAGIC, open_container
-from kowalski.alerts.drift import differences, fields_of, unmet
+from kowalski.alerts.drift import differences, faults, fields_of
 from kowalski.alerts.schemas import own_schema, read_schema, store_of
 from kowalski.alerts.survey import Survey, get_survey, known_surveys
 from kowalski.alerts.wire import schema_number
@@ -27,9 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     theirs, compared = _compared(arguments.file, surveys)
     if not compared:
         raise SchemaError(f"there is no schema of {', '.join(survey.name for survey in surveys)} here to compare with")
-    survey, found = min(compared, key=lambda one: (len(unmet(theirs, one[0].needed)), len(one[1].lines())))
+    survey, found = min(compared, key=lambda one: (len(faults(theirs, one[0])), len(one[1].lines())))
     print("\n".join([f"{arguments.file} beside the schema of {survey.name}: {len(theirs)} fields", *found.lines()]))
-    if lacks := unmet(theirs, survey.needed):
+    if lacks := faults(theirs, survey):
         print("\n".join(f"can't be processed: {lack}" for lack in lacks))
         return 1
     print("can be processed" if any(found) else "no difference")

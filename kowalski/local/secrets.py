@@ -11,9 +11,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.util import load_yaml_guess_indent
 
-from kowalski.config import settings_tree
+from kowalski.config import problem_of, settings_tree
 from kowalski.errors import ConfigError
+from kowalski.log import get_logger
 from kowalski.settings import Config
+
+log = get_logger(__name__)
 
 #: settings that are made when they are null
 SECRETS = (
@@ -50,7 +53,7 @@ def make_missing(tree: dict[str, Any], known: Mapping[str, Any] | None = None) -
 def write_missing(config_file: Path, settings_files: list[Path]) -> list[str]:
     """Every secret is set afterwards; those that were null stand in ``config_file``, whose comments and values stay.
 
-    The file is made where there is none, and readable by its owner alone once it was written to.
+    The file is made where there is none, and readable by its owner alone.
 
     Returns
     -------
@@ -61,6 +64,7 @@ def write_missing(config_file: Path, settings_files: list[Path]) -> list[str]:
     if made:
         content = _with_values(config_file, {path: tree[path.split(".")[0]][path.split(".")[1]] for path in made})
         write_private(config_file, content)
+    keep_private(config_file)  # what somebody made may be open to others, and have a token of SkyPortal's
     return made
 
 
@@ -76,6 +80,7 @@ def write_env(env_file: Path, config: Config, more: Mapping[str, str] | None = N
     new = [*others, *(f"{name}={value}" for name, value in ours.items())]
     if new != old:
         write_private(env_file, "\n".join(new) + "\n")
+    keep_private(env_file)
 
 
 def refuse_published(config: Config, reachable: bool = False) -> None:
@@ -119,6 +124,16 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+def keep_private(path: Path) -> None:
+    """Only its owner may read a file, if there is one; where it is another's, a warning says that it is open."""
+    if not path.exists() or not (mode := path.stat().st_mode & 0o777) & 0o077:
+        return
+    try:
+        path.chmod(mode & 0o700)
+    except PermissionError:
+        log.warning("%s has secrets, and others than its owner can read it: chmod 600 it", path)
+
+
 def _with_values(path: Path, values: Mapping[str, str]) -> str:
     """The text of a settings file with some values set, everything else as it was."""
     text = path.read_text() if path.exists() and path.read_text().strip() else HEADER
@@ -129,7 +144,7 @@ def _with_values(path: Path, values: Mapping[str, str]) -> str:
         _, indent, offset = load_yaml_guess_indent(text)
         content = yaml.load(text)
     except YAMLError as error:
-        raise ConfigError(f"{path.name} is not valid YAML: {error}") from None
+        raise ConfigError(f"{path.name} is not valid YAML: {problem_of(error)}") from None
     if indent:
         yaml.indent(mapping=indent, sequence=indent, offset=offset or 0)
     if content is None:  # nothing but comments

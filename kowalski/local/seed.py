@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kowalski.config import build, default_files, settings_tree
+from kowalski.config import ROOT, build, default_files, settings_tree
 from kowalski.errors import LocalError
 from kowalski.local import compose
 from kowalski.settings import Database, required
@@ -59,7 +59,7 @@ def _restorer(arguments: argparse.Namespace) -> Iterator[list[str]]:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as secret:  # mode 0600
         json.dump({"password": required(settings.admin_password, "database.admin_password")}, secret)
         secret.flush()
-        yield ["mongorestore", f"--config={secret.name}", f"--uri={_uri(settings)}", *options]
+        yield ["mongorestore", f"--config={secret.name}", f"--uri={_uri(settings)}", *_certificates(settings), *options]
 
 
 def _uri(settings: Database) -> str:
@@ -68,6 +68,12 @@ def _uri(settings: Database) -> str:
     host = settings.host if ":" in settings.host else f"{settings.host}:{settings.port}"
     chosen = [f"replicaSet={settings.replica_set}"] if settings.replica_set else []
     return f"mongodb://{host}/?{'&'.join([*chosen, f'tls={str(settings.tls).lower()}'])}"
+
+
+def _certificates(settings: Database) -> list[str]:
+    """Options that name the files of certificates."""
+    files = {"--sslCAFile": settings.tls_ca_file, "--sslPEMKeyFile": settings.tls_certificate_key_file}
+    return [f"{option}={ROOT / file}" for option, file in files.items() if file]
 
 
 @contextmanager

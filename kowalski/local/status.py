@@ -9,6 +9,8 @@ from typing import Any
 from kowalski.config import in_container
 from kowalski.database.client import connect
 from kowalski.database.processes import Processes
+from kowalski.database.quarantine_room import Standing
+from kowalski.database.quarantined import Quarantined
 from kowalski.errors import DatabaseError
 from kowalski.local import compose
 from kowalski.local.system import LocalSystem
@@ -35,11 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def report_of(system: LocalSystem) -> dict[str, Any]:
-    """Programs (`LocalSystem.status`), the signs of life in the database, problems of models, and if all is ready."""
+    """Programs (`LocalSystem.status`), the signs of life in the database, problems of models, the quarantine, and if all is ready."""
     programs = system.status()
     # with mongod elsewhere the database answers whatever runs here
     mongod_runs = all(each["ready"] for each in programs if each["program"] == "mongod")
-    processes = _signs_of_life(system) if mongod_runs else []
+    processes, quarantine = _of_database(system) if mongod_runs else ([], Standing()._asdict())
     return {
         "ready": all(each["ready"] for each in programs),
         "folder": str(system.folder),
@@ -47,6 +49,7 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
         "posting": system.config.misc.broker,
         "programs": programs,
         "processes": processes,
+        "quarantine": {"alarm": "", **quarantine, "max_bytes": system.config.broker.quarantine_bytes},
         "model_problems": {p["survey"]: p["model_problems"] for p in processes if p.get("model_problems")},
     }
 
@@ -70,15 +73,22 @@ def _of_containers(as_json: bool) -> int:
     return 0 if ready else 1
 
 
-def _signs_of_life(system: LocalSystem) -> list[dict[str, Any]]:
+def _of_database(system: LocalSystem) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Signs of life, and what quarantine holds, with its alarm."""
     database = connect(system.config.database, "reader")
     try:
         alive = Processes(database).alive()
-        return [each for each in alive if each["host"] == socket.gethostname()] if in_container() else alive
+        here = [each for each in alive if each["host"] == socket.gethostname()] if in_container() else alive
     except DatabaseError:  # the table shows mongod's state
-        return []
+        database.client.close()
+        return [], Standing()._asdict()
+    try:
+        standing = Quarantined(database).standing()
+    except DatabaseError as error:
+        return here, Standing()._asdict() | {"alarm": f"quarantine can't be counted: {error}"}
     finally:
         database.client.close()
+    return here, standing._asdict() | {"alarm": standing.alarm(system.config.broker.quarantine_bytes)}
 
 
 def _table(report: dict[str, Any]) -> str:
@@ -95,6 +105,12 @@ def _table(report: dict[str, Any]) -> str:
         lines.append(f"{process['program']} {process.get('survey') or ''}: {work}")
     if not report["posting"]:
         lines.append("posting is off (misc.broker): what passes filters is counted, and not sent")
+    quarantine = report["quarantine"]
+    if quarantine["packets"]:
+        held = f"{quarantine['packets']} packets, {quarantine['held'] / 1e6:.1f} MB"
+        lines.append(f"in quarantine: {held}; ./kowalski.py quarantine list tells why")
+    if quarantine["alarm"]:
+        lines.append(quarantine["alarm"])
     for survey, problems in report["model_problems"].items():
         lines.append(f"models of {survey}: {problems}")
     return "\n".join(lines)

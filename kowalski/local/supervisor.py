@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import xmlrpc.client
+import xmlrpc.client  # nosec B411  # of our own supervisord, by its socket
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from http.client import HTTPException
@@ -26,6 +26,8 @@ LONGEST_SOCKET = 95
 LOG_BYTES, LOG_BACKUPS = "20MB", 3
 #: what supervisord, and so each of its programs, calls its standard output
 OUR_OUTPUT = Path("/dev/fd/1")
+#: of supervisord and all its programs: logs and data have alerts of programmes that are not public
+OURS_ALONE = 0o077
 #: s that a program has between SIGTERM and SIGKILL
 STOP_WAIT = 30
 
@@ -121,7 +123,7 @@ class Supervisor:
         if self.pid() is not None:
             return
         for folder in filter(None, (self.folder / "programs", self.logs, self.socket.parent)):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _require_private(self.socket.parent)
         settings = self.folder / "supervisord.conf"
         settings.write_text(
@@ -144,6 +146,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                umask=OURS_ALONE,
                 start_new_session=True,  # Ctrl-C in a terminal is for us; we tell it what to do
             )
         deadline = time.monotonic() + timeout

@@ -41,7 +41,10 @@ def ensure_converted(config: Config, survey: str) -> None:
     """
     if choose_backend(config.ml.backend) == "onnx" and tensorflow_allowed() and _unconverted(config.ml, survey):
         log.info("%s: converting networks to ONNX, once", survey)
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}  # nothing here is worth waking a GPU for
+        environment = os.environ | {
+            "CUDA_VISIBLE_DEVICES": "-1",  # nothing here is worth waking a GPU for
+            "KOWALSKI__ML__ALLOW_STAND_INS": str(config.ml.allow_stand_ins).lower(),
+        }
         subprocess.run([sys.executable, "-m", "kowalski.ml.convert", survey], check=False, cwd=ROOT, env=environment)
 
 
@@ -122,7 +125,7 @@ def _check_batch(model: Model) -> Inputs:
     images = random.normal(size=(number, STAMP_SIZE, STAMP_SIZE, 3))
     images += star * np.linspace(0, 50, number)[:, None, None, None]
     images /= np.linalg.norm(images, axis=(1, 2), keepdims=True)
-    features = random.uniform(-0.1, 1, (number, len(model.feature_names))) * np.geomspace(0.01, 20, number)[:, None]
+    features = random.uniform(-0.1, 1, (number, len(model.feature_names))) * np.geomspace(0.01, 20, number)[:, None]  # nosec B311  # no secret
     batch = {"triplet": images, "features": features}
     return {name: batch[name].astype(np.float32) for name in model.inputs}
 

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -199,8 +199,7 @@ class Poster:
         longest = LONGEST_DELAY_OF_OUTAGE if self._destination.ailing() else self._settings.max_backoff
         delay = error.wait_s or delay_s(stalled, longest)
         log.warning("%s: again in %.1f s: %s", entries[0]["_id"], delay, error)
-        due = datetime.now(UTC) + timedelta(seconds=delay)
-        self._outbox.postpone([entry["_id"] for entry in entries], _description(error), due, stalled)
+        self._outbox.postpone([entry["_id"] for entry in entries], _description(error), delay, stalled)
 
     # Beside the posting
 
@@ -251,7 +250,7 @@ def _steps_done(entries: list[Entry]) -> int:
 
 def delay_s(stalled: int, longest: float) -> float:
     """Seconds until the next attempt: doubled after each that got nothing done, and spread so that not all come at once."""
-    return min(FIRST_DELAY * 2.0 ** min(stalled, 30), longest) * random.uniform(0.5, 1.0)
+    return min(FIRST_DELAY * 2.0 ** min(stalled, 30), longest) * random.uniform(0.5, 1.0)  # nosec B311  # no secret
 
 
 def _description(error: Exception) -> dict[str, object]:

@@ -1,9 +1,10 @@
 """Drains the outbox's lane of Kafka: what passes filters goes out as messages, many at a time, by the poster that is active."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -11,6 +12,7 @@ from confluent_kafka import KafkaException, Producer
 
 from kowalski.database.outbox import KAFKA, Entry, Outbox
 from kowalski.errors import DatabaseError
+from kowalski.kafka_errors import Reports
 from kowalski.log import get_logger
 from kowalski.outbox.results import Message, messages_of
 
@@ -36,7 +38,8 @@ class ResultPublisher:
 
     def __init__(self, outbox: Outbox, servers: str, options: Mapping[str, Any]):
         self._outbox = outbox
-        self._settings = {**SETTINGS, **options, "bootstrap.servers": servers}
+        self._reports = Reports("kafka.output")
+        self._settings = {**SETTINGS, "error_cb": self._reports, **options, "bootstrap.servers": servers}
         self._producer: Producer | None = None
 
     def run(self, active: Callable[[], bool], stopping: threading.Event, poll_interval: float) -> None:
@@ -73,6 +76,7 @@ class ResultPublisher:
 
             return acknowledged
 
+        began = time.monotonic()
         producer = self._producer = self._producer or Producer(self._settings)
         for message in messages:
             producer.produce(message.topic, message.value, key=message.key.encode(), on_delivery=told(message))
@@ -81,8 +85,9 @@ class ResultPublisher:
         self._outbox.deliver(delivered)
         if late := [entry for entry, number in waiting.items() if number > 0]:
             reason = reasons[0] if reasons else f"no answer within {DELIVERY:.0f} s"
+            reason = ": ".join(filter(None, (reason, self._reports.since(began))))
             log.warning("%d results wait: %s", len(late), reason)
-            self._outbox.postpone(late, _told(reason), datetime.now(UTC) + timedelta(seconds=PAUSE))
+            self._outbox.postpone(late, _told(reason), PAUSE)
         return len(delivered)
 
     def _messages(self, entries: list[Entry]) -> Iterator[Message]:

@@ -77,6 +77,14 @@ class Publisher:
             _make_topic(topic, self.partitions, self._settings)
             self._topics.add(topic)
 
+    def connect(self, topic: str) -> None:
+        """Know who leads a topic and be connected, so that the first packet goes at once."""
+        self.make_topic(topic)
+        try:
+            self._producer.list_topics(topic, TOPIC_SECONDS)
+        except KafkaException as error:
+            raise StreamError(f"topic {topic} can't be looked up at {self.bootstrap}: {error.args[0].str()}") from error
+
     def send(self, topic: str, packet: bytes, name: str) -> None:
         """Queue one packet, waiting while the queue is full; ``name`` stands for it in errors."""
         self.make_topic(topic)

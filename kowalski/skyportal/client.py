@@ -1,17 +1,19 @@
 """The calls that Kowalski makes on SkyPortal, each with its time-out, its answer checked and its errors classified."""
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 import requests
 from urllib3.exceptions import NewConnectionError
 
 from kowalski.alerts.survey import Survey
+from kowalski.certificate_files import authorities
 from kowalski.errors import SkyPortalError
+from kowalski.retry_after import retry_after
 from kowalski.settings import LOOPBACK
 from kowalski.settings import SkyPortal as Settings
 from kowalski.skyportal.health import Health
@@ -42,10 +44,11 @@ class Candidacy(NamedTuple):
 
 
 class SkyPortal:
-    """SkyPortal or Fritz at one address. Threads share it; each has its own connection."""
+    """SkyPortal or Fritz at one address. Threads share it; each has its own connection. Raises `ConfigError` for a bad ``ca_file``."""
 
     def __init__(self, settings: Settings, version: str):
         self._settings = settings
+        self._verify = authorities("skyportal.ca_file", settings.ca_file) or True
         self._headers = {"Authorization": f"token {settings.token}", "User-Agent": f"Kowalski v{version}"}
         limited = settings.host not in LOOPBACK
         self._throttle = Throttle(settings.requests_per_second if limited else None, settings.burst)
@@ -65,7 +68,7 @@ class SkyPortal:
     def instrument_id(self, survey: Survey) -> int:
         """SkyPortal's number of a survey's instrument."""
         if survey.name not in self._instruments:
-            found = self._ask("GET", "/api/instrument", query={"name": survey.instrument})
+            found = self._ask("GET", "/api/instrument", query={"name": survey.instrument}, gives=list)
             if not found:
                 raise _not_there(f"SkyPortal has no instrument {survey.instrument}")
             self._instruments[survey.name] = found[0]["id"]
@@ -74,7 +77,7 @@ class SkyPortal:
     def stream_ids(self, survey: Survey) -> dict[str, int]:
         """SkyPortal's numbers of a survey's streams, by the names that the survey declares, all of them."""
         if survey.name not in self._streams:
-            there = {stream["name"]: stream["id"] for stream in self._ask("GET", "/api/streams")}
+            there = {stream["name"]: stream["id"] for stream in self._ask("GET", "/api/streams", gives=list)}
             ids = {name: _stream_id(name, there, survey) for name in set(survey.streams.values())}
             if missing := sorted(name for name, number in ids.items() if number is None):
                 raise _not_there(f"SkyPortal has no stream {', '.join(missing)} that Kowalski's token may use")
@@ -85,7 +88,7 @@ class SkyPortal:
         """A group with its filters, at most `GROUP_TTL` old, and just read where it lacks this one; failures are not remembered."""
         until, group = self._groups.get(group_id, (0.0, {}))
         if until < time.monotonic() or all(one["id"] != filter_id for one in group.get("filters", ())):
-            group = self._ask("GET", f"/api/groups/{group_id}", query={"includeGroupUsers": False})
+            group = self._ask("GET", f"/api/groups/{group_id}", query={"includeGroupUsers": False}, gives=dict)
             self._groups[group_id] = (time.monotonic() + GROUP_TTL, group)
         return group
 
@@ -100,12 +103,13 @@ class SkyPortal:
 
     def post_candidate(self, message: Message) -> list[int]:
         """Make an object a candidate of filters; the candidates' numbers, one per filter that SkyPortal accepted."""
-        ids: list[int] = self._ask("POST", "/api/candidates", message)["ids"]
+        ids: list[int] = self._ask("POST", "/api/candidates", message, gives=dict)["ids"]
         return ids
 
     def candidacies(self, object_id: str) -> list[Candidacy]:
         """All candidates of an object; none when SkyPortal doesn't have it."""
-        found = self._ask("GET", f"/api/candidates/{object_id}", query={"includeAlerts": True}, absent={400, 404})
+        query = {"includeAlerts": True}
+        found = self._ask("GET", f"/api/candidates/{object_id}", query=query, absent={400, 404}, gives=dict)
         passed = (found or {}).get("passing_alerts", ())
         return [
             Candidacy(
@@ -136,7 +140,7 @@ class SkyPortal:
 
     def annotations(self, object_id: str) -> dict[str, dict[str, Any]]:
         """The annotations of an object by origin."""
-        return {one["origin"]: one for one in self._ask("GET", f"/api/sources/{object_id}/annotations")}
+        return {one["origin"]: one for one in self._ask("GET", f"/api/sources/{object_id}/annotations", gives=list)}
 
     def post_annotation(self, object_id: str, message: Message) -> None:
         """Annotate an object; its annotations are unique by origin."""
@@ -159,7 +163,7 @@ class SkyPortal:
 
     def thumbnails(self, object_id: str) -> set[str]:
         """The kinds of thumbnails that an object has."""
-        found = self._ask("GET", f"/api/candidates/{object_id}", absent={400, 404})
+        found = self._ask("GET", f"/api/candidates/{object_id}", absent={400, 404}, gives=dict)
         return {one["type"] for one in (found or {}).get("thumbnails") or ()}
 
     def post_thumbnail(self, message: Message) -> None:
@@ -170,12 +174,12 @@ class SkyPortal:
 
     def groups_of(self, object_id: str) -> set[int]:
         """The groups for which an object is saved."""
-        found = self._ask("GET", f"/api/sources/{object_id}/groups", absent={404})
+        found = self._ask("GET", f"/api/sources/{object_id}/groups", absent={404}, gives=list)
         return {group["id"] for group in found or ()}
 
     def post_source(self, message: Message) -> set[int]:
         """Save an object for groups; those for which it was saved. Doing it again changes nothing."""
-        return set(self._ask("POST", "/api/sources", message)["saved_to_groups"])
+        return set(self._ask("POST", "/api/sources", message, gives=dict)["saved_to_groups"])
 
     def post_comment(self, object_id: str, message: Message) -> None:
         """Comment on an object; the same comment again makes no second one."""
@@ -202,7 +206,7 @@ class SkyPortal:
     def post_follow_up(self, message: Message) -> dict[str, Any]:
         """Ask for follow-up; what came of it: ``{"id", "request_status"}``, or ``{"ignored": True, "message"}``."""
         answer: dict[str, Any] = self._ask(
-            "POST", "/api/followup_request", message, timeout=self._settings.followup_timeout
+            "POST", "/api/followup_request", message, timeout=self._settings.followup_timeout, gives=dict
         )
         return answer
 
@@ -220,8 +224,9 @@ class SkyPortal:
         query: Mapping[str, Any] | None = None,
         absent: set[int] | None = None,
         timeout: float | None = None,
+        gives: type = object,
     ) -> Any:
-        """The ``data`` of the answer; None if its status is in ``absent``.
+        """The ``data`` of the answer, which are a ``gives``; None if its status is in ``absent``.
 
         Raises
         ------
@@ -246,23 +251,26 @@ class SkyPortal:
             raise SkyPortalError(f"{method} {path}: no valid JSON: {error}", None, retriable=False) from error
         except requests.RequestException as error:
             self.health.failed()
-            raise SkyPortalError(f"{method} {path}: {error}", None, True, sent=not _never_connected(error)) from error
+            what = f"{_untrusted(error)}: skyportal.ca_file names the CA to trust" if _untrusted(error) else error
+            raise SkyPortalError(f"{method} {path}: {what}", None, True, sent=not _never_connected(error)) from error
         if absent and answer.status_code in absent:
             self.health.worked()
             return None
-        return self._data(answer, f"{method} {path}")
+        return self._data(answer, f"{method} {path}", gives)
 
-    def _data(self, answer: requests.Response, call: str) -> Any:
+    def _data(self, answer: requests.Response, call: str, gives: type) -> Any:
         status = answer.status_code
-        envelope = _envelope(answer)
-        # a 200 that isn't SkyPortal's, a redirect or a server error comes from what stands before it, or passes
-        retriable = status in RETRIABLE or status >= 500 or (status < 400 and envelope is None)
+        envelope = _envelope(answer, gives)
+        # a 200 or 404 that isn't SkyPortal's, a redirect or a server error comes from what stands before it, or passes
+        foreign = envelope is None and (status < 400 or status == 404)
+        retriable = status in RETRIABLE or status >= 500 or foreign
         if status == 200 and answer.request.method == "HEAD":
             retriable, envelope = False, {"status": "success", "data": {}}
         self.health.failed() if retriable else self.health.worked()
         if status == 429:
-            self.health.hold(_retry_after(answer.headers.get("Retry-After")))
-        if status == 200 and envelope is not None and envelope.get("status") == "success":
+            asked = retry_after(answer.headers.get("Retry-After"))
+            self.health.hold(DEFAULT_HOLD if asked is None else asked)
+        if status == 200 and envelope is not None and envelope["status"] == "success":
             return envelope.get("data")
         text = envelope.get("message") if envelope is not None else answer.text
         raise SkyPortalError(f"{call}: {status} {str(text)[:MAX_MESSAGE]}", status, retriable)
@@ -271,14 +279,26 @@ class SkyPortal:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
+            session.verify = self._verify
             session.trust_env = False  # a .netrc would replace the token's header; and looking for it costs 1 ms a call
         return session
 
 
 def _never_connected(error: requests.RequestException) -> bool:
     """Whether there was no connection on which a request could have been sent."""
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
+    never = isinstance(error, requests.ConnectTimeout) or isinstance(_reason(error), NewConnectionError)
+    return never or _untrusted(error) is not None
+
+
+def _untrusted(error: requests.RequestException) -> ssl.SSLCertVerificationError | None:
+    """Why SkyPortal's certificate is not accepted, if that is what is wrong."""
+    causes = getattr(_reason(error), "args", ())
+    return next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+
+
+def _reason(error: requests.RequestException) -> Exception | None:
+    """What urllib3 gave up for."""
+    return getattr(error.args[0] if error.args else None, "reason", None)
 
 
 def _not_there(what: str) -> SkyPortalError:
@@ -294,12 +314,15 @@ def _page(data: Any, what: str) -> tuple[list[dict[str, Any]], int]:
         raise SkyPortalError(f"an answer without {what} and totalMatches", 200, retriable=True) from error
 
 
-def _envelope(answer: requests.Response) -> dict[str, Any] | None:
+def _envelope(answer: requests.Response, gives: type) -> dict[str, Any] | None:
+    """The JSON of an answer, if it can be SkyPortal's: an error, or a success whose ``data`` are a ``gives``."""
     try:
         content = answer.json()
     except requests.exceptions.JSONDecodeError:
         return None
-    return content if isinstance(content, dict) else None
+    if not isinstance(content, dict) or "status" not in content:
+        return None
+    return content if content["status"] != "success" or isinstance(content.get("data"), gives) else None
 
 
 def _stream_id(name: str, there: Mapping[str, int], survey: Survey) -> int | None:
@@ -309,18 +332,6 @@ def _stream_id(name: str, there: Mapping[str, int], survey: Survey) -> int | Non
     parts = (name.lower(), survey.name.lower())
     alike = [number for full, number in there.items() if any(part in full.lower() for part in parts)]
     return alike[-1] if alike else None
-
-
-def _retry_after(value: str | None) -> float:
-    """Seconds that a Retry-After header asks for, given as such or as a date."""
-    if value is None:
-        return DEFAULT_HOLD
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(DEFAULT_HOLD, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return DEFAULT_HOLD
 
 
 def _utc(time_: datetime) -> str:

@@ -31,7 +31,7 @@ class Health:
             self._failures += 1
             now = time.monotonic()
             if self._failures >= PATIENCE and now >= self._paused_until:
-                self._paused_until = now + self._next_pause * random.uniform(0.75, 1.25)
+                self._paused_until = now + self._next_pause * random.uniform(0.75, 1.25)  # nosec B311  # no secret
                 self._next_pause = min(2 * self._next_pause, LONGEST_PAUSE)
 
     def hold(self, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kowalski.alerts.lightcurve import as_of
+from kowalski.alerts.points import plain
 from kowalski.alerts.survey import History, Survey
 from kowalski.errors import PacketError, SkyPortalError
 from kowalski.skyportal.photometry import Columns, make_photometry, photometry_requests
@@ -149,7 +150,7 @@ def packet_light_curve(alert: Document, aux: Document, survey: Survey) -> Column
 
 
 def _of_last_month(aux: Document, jd: float, history: History) -> list[Message]:
-    return [one for one in as_of(aux, history, jd) if 0 <= jd - one["jd"] <= PACKET_DAYS]
+    return [plain(one) for one in as_of(aux, history, jd) if 0 <= jd - one["jd"] <= PACKET_DAYS]
 
 
 def _histories(

@@ -120,11 +120,15 @@ class ReceiverState:
 
 def _read(store: Path) -> Iterator[dict[str, Any]]:
     """The records of a file, which loses a last one that was not written to its end: nobody got an answer to that."""
-    content = store.read_bytes() if store.exists() else b""
-    lines, _, torn = content.rpartition(b"\n")
-    if torn:
-        store.write_bytes(lines + b"\n" if lines else b"")
-    yield from map(json.loads, lines.splitlines())
+    if not store.exists():
+        return
+    with store.open("rb+") as file:
+        whole = 0
+        for line in file:
+            if line.endswith(b"\n"):
+                whole += len(line)
+                yield json.loads(line)
+        file.truncate(whole)
 
 
 def _parsed(raw: bytes) -> Any:

@@ -80,13 +80,13 @@ class Api:
         """The API ends as it should, when told so."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(10) == 0
+        assert self.process.wait(60) == 0
 
     def _headers(self, token: str | None) -> dict[str, str]:
         return {"Authorization": self.token if token is None else token}
 
 
-def wait_until(condition: Any, timeout: float = 40) -> None:
+def wait_until(condition: Any, timeout: float = 120) -> None:
     """Return when a condition is true."""
     deadline = time.monotonic() + timeout
     while not condition():

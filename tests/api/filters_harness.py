@@ -67,7 +67,7 @@ def running(fresh_database: Callable[[], Database], tmp_path_factory: pytest.Tem
 @pytest.fixture
 def room(running: Room) -> Room:
     """Without filters and alerts."""
-    for name in ("filters", "filter_checks", "filter_runs", "ZTF_alerts", "ZTF_alerts_aux"):
+    for name in ("filters", "filter_checks", "filter_runs", "ZTF_alerts", "ZTF_alerts_aux", "ZTF_alerts_aux_older"):
         running.database[name].delete_many({})
     return running
 

@@ -202,6 +202,7 @@ def test_a_replay_is_what_the_nights_gave(room: Room, alerts: list[Alert]) -> No
     assert {each["night"]: each["alerts"] for each in told["nights"]} == nights
     assert sum(each["passed"] for each in told["nights"]) == told["passed"]
     assert [each["operator"] for each in told["stages"]] == ["$match"]
+    assert told["stages"][0]["ms_per_1000_alerts"] >= 0
     other = told["against"]
     assert (other["fid"], other["passed"]) == (few, len(expected["few"]))
     assert {each["candid"] for each in other["gained"]["candidates"]} == expected["many"] - expected["few"]

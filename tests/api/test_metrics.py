@@ -4,8 +4,12 @@ import requests
 from api_harness import Api, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
+from kowalski.alerts.decode import Packet
+from kowalski.alerts.document import Refusal
 from kowalski.database.client import MongoDatabase
 from kowalski.database.processes import Processes
+from kowalski.database.quarantine import Quarantine
+from kowalski.database.quarantine_room import HEAD
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -41,15 +45,23 @@ def test_requests_are_counted_by_route_over_all_workers(api: Api) -> None:
 
 def test_the_admin_sees_the_whole_system(api: Api, stored: MongoDatabase) -> None:
     Processes(stored).beat("alert-broker", "ZTF", lag=42, stored=7)
+    quarantine = Quarantine(stored, 1000, 100_000)
+    quarantine.add("ZTF", [Refusal(Packet(bytes(size), "t", 0, size), "empty", "") for size in (60, 200_000)])
     lag = ("kowalski_broker_lag", (("survey", "ZTF"),))
     try:
+        scraped(api, api.token)
         seen = scraped(api, api.token)
-        assert seen[lag] == 42
+        assert seen[lag] == 42, "however often it is asked"
         assert seen["kowalski_program_alive", (("program", "alert-broker"), ("survey", "ZTF"))] == 1
         assert seen["kowalski_outbox_entries", (("state", "pending"),)] == stored["outbox"].count_documents(
             {"state": "pending"}
         )
-        assert lag not in scraped(api)
+        assert seen["kowalski_quarantine_packets", ()] == 2
+        assert seen["kowalski_quarantine_truncated", ()] == 1
+        assert seen["kowalski_quarantine_held_bytes", ()] == 60 + HEAD
+        assert seen["kowalski_quarantine_max_bytes", ()] == 10 << 30
+        assert not any(name.startswith("kowalski_broker") for name, _ in scraped(api))
         assert lag not in scraped(api, "nonsense")
     finally:
         Processes(stored).leave("alert-broker", "ZTF")
+        quarantine.collection.drop()

@@ -13,8 +13,11 @@ import pytest
 import requests
 from api_harness import Api, start_api
 
+from kowalski.config import build, isolated_tree
+from kowalski.errors import ConfigError, TelescopeError
 from kowalski.local.ports import free_ports
-from kowalski.settings import Database
+from kowalski.settings import Database, TelescopeQueue
+from kowalski.telescope.ztf_queue import ZtfQueue
 
 TARGET = {"request_id": 1, "program_id": 2, "field_id": 699, "ra": 322.7, "dec": 34.5, "filter_id": 1, "exposure_time": 300, "program_pi": "Kulkarni", "subprogram_name": "ToO_neutrino"}  # fmt: skip
 QUEUE = {
@@ -192,9 +195,25 @@ def test_triggers_are_the_admins(api: Api) -> None:
 def test_a_queue_that_is_not_there(mongo_settings: Database, tmp_path: Path, another_api: Callable[..., Api]) -> None:
     nowhere = another_api(mongo_settings)
     unreachable = another_api(mongo_settings, ztf={"mountain_ip": "127.0.0.1", "mountain_bind_port": free_ports(1)[0]})
-    for api, message in [(nowhere, "ztf.mountain_ip"), (unreachable, "the queue is not reached")]:  # fmt: skip
+    for api, message in [(nowhere, "ztf.mountain_ip"), (unreachable, "the queue is not reached")]:
         api.wait_ready()
         api.token = api.log_in().json()["token"]
         answer = call(api, "PUT", "/api/triggers/ztf", QUEUE)
         assert answer.status_code == 400
         assert message in answer.json()["message"]
+
+
+@pytest.mark.parametrize("tunnel", [False, True], ids=["directly", "through a tunnel"])
+def test_the_queue_at_a_url(queue: int, ssh: tuple[int, Path], tunnel: bool) -> None:
+    def settings(url: str) -> TelescopeQueue:
+        changes = {"mountain_ip": "127.0.0.1", "mountain_port": ssh[0], "mountain_username": "observer", "mountain_password": "palomar", "mountain_known_hosts": str(ssh[1])}  # fmt: skip
+        return build(isolated_tree({"ztf": {"url": url, **(changes if tunnel else {})}})).ztf
+
+    answer = asyncio.run(ZtfQueue(settings(f"http://127.0.0.1:{queue}/palomar/")).call("PUT", "/queues", QUEUE))
+    assert answer.status == 201
+    assert Queue.seen == [("PUT", "/palomar/queues", QUEUE)]
+    if tunnel:
+        with pytest.raises(TelescopeError, match="begins with http://"):
+            asyncio.run(ZtfQueue(settings("https://queue/")).call("PUT", "/queues", QUEUE))
+    with pytest.raises(ConfigError, match=r"ztf\.url"):
+        settings("queue:5000")

@@ -14,6 +14,7 @@ from kowalski.alerts.survey import get_survey
 from kowalski.database.client import connect
 from kowalski.database.filters import Filters
 from kowalski.local.system import LocalSystem
+from kowalski.night.ledger import Books, books_of
 from kowalski.simulation.publish import Publisher
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -93,6 +94,10 @@ class Chain:
             return sum(max(each.offset, 0) for each in consumer.committed(wanted, timeout=10))
         finally:
             consumer.close()
+
+    def books(self) -> Books:
+        """Tonight's books."""
+        return books_of(self.survey.night_of(self.topic) or "", self.database, self.system.config.kafka.topics)
 
     def received(self) -> dict[str, Any]:
         """What the stand-in for SkyPortal got."""

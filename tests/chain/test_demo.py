@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from conftest import filter_document
 
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Refusal
@@ -19,6 +20,7 @@ from kowalski.config import ROOT
 from kowalski.database.quarantine import Quarantine
 from kowalski.local.system import MARK
 from kowalski.simulation.night import simulate
+from kowalski.simulation.publish import Publisher
 
 
 def kowalski(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +38,7 @@ def demo(folder: Path, *arguments: str, **environment: str) -> dict[str, Any]:
         "demo", "--exit", "--json", str(table), "--folder", str(folder / "demo"), *arguments, **environment
     )
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "balance 0: nothing is missing" in result.stdout
     left = [process for process in psutil.process_iter() if _mark(process) == str((folder / "demo").resolve())]
     assert left == []
     written: dict[str, Any] = json.loads(table.read_text())
@@ -136,3 +139,35 @@ def test_quarantine_replayed(chain: Any) -> None:
     assert (left["offset"], left["reason"], left["data"]) == (20, "truncated", data[0][:-9])
     result = kowalski("replay", "ZTF", "20240304", "--from", "quarantine", **environment)
     assert (result.returncode, "is in quarantine" in result.stderr) == (1, True)
+
+
+def test_chosen_packets_replayed(chain: Any) -> None:
+    """Each is accounted for: those that only Kafka has whole, those that an earlier try left half done, those that stay."""
+    environment = {"KOWALSKI_CONFIG": str(chain.system.config_file)}
+    topic = "ztf_20240305_programid1"  # a night that no broker reads any more
+    data = [packet.data for packet in simulate(6, seed=34, night="20240305")]
+    data.append(data[0][:-9])
+    with Publisher(chain.system.config.kafka.bootstrap_servers) as publisher:
+        for each in data:
+            publisher.send(topic, each, "a packet")
+    packets = [Packet(each, topic, 0, offset) for offset, each in enumerate(data)]
+    expired, copy = Packet(b"expired", topic, 0, 99), Packet(data[1], "copy", 0, 0)
+    chain.database.quarantine.delete_many({})
+    full, roomy = Quarantine(chain.database, 1_000_000, 0), Quarantine(chain.database, 1_000_000)
+    full.add("ZTF", [Refusal(packet, "failed", "of something that was mended") for packet in [*packets, expired]])
+    assert chain.database.quarantine.count_documents({"truncated": True, "held": 0}) == 8
+    result = kowalski("quarantine", "replay", "--all", "--survey", "ZTF", **environment)
+    assert "6 stored, 0 known already, 1 refused again, 1 left" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 1
+    assert f"{topic}:0:6  refused again  truncated: " in result.stdout
+    assert f"{topic}:0:99  left  only its head was kept, and Kafka has expired it" in result.stdout
+    assert {each["offset"]: each["reason"] for each in chain.database.quarantine.find()} == {
+        6: "truncated",
+        99: "failed",
+    }
+    chain.put_filters(filter_document(1, [{"$match": {"candid": {"$gt": 0}}}]))
+    roomy.add("ZTF", [Refusal(packet, "failed", "before its filters ran") for packet in (packets[0], copy)])
+    result = kowalski("quarantine", "replay", f"{topic}:0:0", "copy:0:0", **environment)
+    assert "1 stored, 1 known already, 0 refused again, 0 left" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 0
+    assert chain.database.outbox.count_documents({"kind": "candidate"}) == 1

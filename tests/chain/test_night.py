@@ -42,6 +42,11 @@ def test_simulated_night_twice(chain: Chain) -> None:
     for name, documents in before.items():
         assert list(chain.database[name].find(sort=[("_id", 1)])) == documents
     assert sorted(chain.posted(objects)) == sorted(posted)
+    books = chain.books()
+    assert books.balance == 0
+    expected = {"received": 600, "decoded": 600, "stored": 300, "known": 300, "quarantined": 0, "unread": 0}
+    expected |= {"passed": len(passing), "filtered": 300 - len(passing), "candidates.delivered": len(passing)}
+    assert {name: books.total()[name] for name in expected} == expected
 
 
 def test_hostile_packets_among_good_ones(chain: Chain) -> None:
@@ -59,6 +64,10 @@ def test_hostile_packets_among_good_ones(chain: Chain) -> None:
     assert len(kept) == 5
     assert {document["reason"] for document in kept} >= {"empty", "not_avro", "truncated", "corrupt"}
     assert all(document["detail"] and document["topic"] == chain.topic for document in kept)
+    books = chain.books()
+    total = books.total()
+    assert books.balance == 0
+    assert (total["quarantined"], total["quarantined.empty"], total["received"] - total["decoded"]) == (5, 1, 5)
     [in_gridfs] = [document for document in kept if "file" in document]
     assert in_gridfs["size"] == len(large)
 
@@ -128,3 +137,5 @@ def test_topics_that_appear_in_mid_night(chain: Chain) -> None:
     chain.topic = chain.topic.replace("programid1", "programid3")
     chain.publish(packet.data for packet in night[300:])
     chain.wait(lambda: chain.database.ZTF_alerts.count_documents(wanted) == 400, "both topics done")
+    chain.wait(lambda: chain.committed() == 100, "the second topic committed")
+    assert chain.books().balance == 0

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from compose_files import BARE, FRITZ, ONCE, TRAEFIK, VARIABLES, compose, load, raw, services
 
-from kowalski.config import ROOT, SECRET, build, settings_tree
+from kowalski.config import ROOT, build, settings_tree
 from kowalski.local.secrets import PUBLISHED
+from kowalski.section import SECRET
 
 FILES = (BARE, FRITZ, TRAEFIK)
 #: Kowalski's own services that read the settings

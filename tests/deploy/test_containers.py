@@ -177,6 +177,17 @@ def test_each_container_stops_in_time_and_in_good_order(bare: Clone) -> None:
     assert count(bare) == 36
 
 
+def test_a_backup_is_made_beside_it_and_restored(bare: Clone, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    assert "as of" in bare.run("backup", str(folder))
+    assert "whole" in bare.run("backup", "--check", str(folder))
+    docker("stop", *(bare.container(service) for service in ("ingester", "api")))
+    assert "is not empty" in bare.run("restore", str(folder), status=1)
+    assert "every collection with the same documents" in bare.run("restore", str(folder), "--drop")
+    bare.run("up")
+    assert count(bare) == 36
+
+
 # The one beside SkyPortal
 
 

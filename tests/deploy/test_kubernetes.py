@@ -20,6 +20,8 @@ from manifests import (
 )
 
 from kowalski.api.services.figures import BROKER
+from kowalski.config import settings_tree
+from kowalski.watchers.programs import WATCHERS
 
 #: of Kubernetes; the oldest that its own makers still mend, and the newest that the package carries
 VERSIONS = ["1.34", "1.37"]
@@ -72,7 +74,18 @@ WORKLOADS = [(where, each) for where, each in raw() if each["kind"] in ("Deploym
 
 def test_there_are_workloads() -> None:
     names = {labels_of(each)["app.kubernetes.io/name"] for _, each in WORKLOADS}
-    assert names == {"api", "poster", "prepare", "dask-scheduler", "dask-worker", "alert-broker"}
+    assert names == {"api", "poster", "prepare", "dask-scheduler", "dask-worker", "alert-broker", *WATCHERS.values()}
+
+
+def test_every_watcher_has_a_workload_that_runs_it() -> None:
+    own = {each["metadata"]["name"]: each for where, each in WORKLOADS if where.startswith("components/watchers")}
+    assert own.keys() == set(WATCHERS.values())
+    for module, name in WATCHERS.items():
+        (container,) = containers_of(own[name])
+        assert container["command"] == ["python", "-m", f"kowalski.watchers.{module}"]
+        assert all(probe["exec"]["command"][-1] == name for probe in probes_of(container))
+        settings = {each["name"].lower() for each in container["env"] if each["name"].startswith("KOWALSKI__")}
+        assert settings <= {"__".join(("kowalski", *path)) for path in paths_of(settings_tree([], environment={}))}
 
 
 @pytest.mark.parametrize("workload", [each for _, each in WORKLOADS], ids=name_of)
@@ -115,6 +128,17 @@ def test_every_image_has_a_tag(site: Site) -> None:
     images = {container["image"] for workload in site.workloads() for container in containers_of(workload)}
     assert images
     assert [image for image in images if not re.fullmatch(r"skyportal/kowalski-\w+:\d+\.\d+\.\d+", image)] == []
+
+
+def paths_of(tree: Document, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every setting of a tree, in small letters, as the names of environment variables have them."""
+    return [
+        path
+        for name, value in tree.items()
+        for path in (
+            paths_of(value, (*above, name.lower())) if isinstance(value, dict) and value else [(*above, name.lower())]
+        )
+    ]
 
 
 # names that lead somewhere

@@ -50,7 +50,7 @@ def test_of_a_program_that_signs(asked: Asked, mongo_settings: Database, mongo: 
     assert asked(settings, "alert-broker", "ztf")[0] == 0
     assert asked(settings, "alert-broker", "PGIR")[0] == 1
     assert asked(settings, "poster") == (1, "poster: no sign of life\n")
-    (sign,) = processes.alive()
+    (sign,) = processes.alive(600)
     mongo["processes"].update_one({"_id": sign["_id"]}, {"$set": {"at": sign["at"] - timedelta(seconds=90)}})
     assert asked(settings, "alert-broker")[0] == 1
     assert asked(settings, "alert-broker", "--within", "600")[0] == 0

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from kowalski.config import ROOT, settings_tree
 from kowalski.errors import ConfigError
 from kowalski.local.ports import free_ports
 from kowalski.local.system import LocalSystem
+from kowalski.section import SECRET
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -137,6 +140,52 @@ def test_status_tells_of_every_program(run: Run, up: subprocess.CompletedProcess
     assert report["ready"] is True
     assert "alert-broker" in [each["program"] for each in report["processes"]]
     assert "password" not in done.stdout
+
+
+def secrets_of(clone: Path) -> set[str]:
+    """All that is made at the first start."""
+    written = settings(clone)
+    made = {**written["server"], **{f"database.{key}": value for key, value in written["database"].items()}}
+    return {str(value) for key, value in made.items() if SECRET.search(key)}
+
+
+def test_secrets_are_in_three_private_files_and_nowhere_else(
+    clone: Path, run: Run, up: subprocess.CompletedProcess[str]
+) -> None:
+    """Not in what is said or logged, nor in command lines and environments, which others on the machine may see."""
+    secrets = secrets_of(clone)
+    assert len(secrets) == 5
+    for attempt in ({"username": "admin", "password": "a-wrong-password"}, {"username": "nobody", "password": ["x"]}):
+        url = f"http://127.0.0.1:{settings(clone)['server']['port']}/api/auth"
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(urllib.request.Request(url, json.dumps(attempt).encode()), timeout=10)
+    secrets.add("a-wrong-password")
+    said = [up.stdout, up.stderr, run("status", "--json").stdout]
+    ours = str(clone / "data" / "local")
+    processes = [each for each in psutil.process_iter() if _environment(each).get("KOWALSKI_SYSTEM") == ours]
+    assert len(processes) >= 8
+    said += [repr([each.cmdline(), _environment(each)]) for each in processes]
+    assert [text for text in said for secret in secrets if secret in text] == []
+    database = clone / "data" / "local" / "mongod" / "data"
+    files = [path for path in clone.rglob("*") if path.is_file() and not path.is_relative_to(database)]
+    holding = {path for path in files for secret in secrets if secret.encode() in path.read_bytes()}
+    private = {clone / "config.yaml", clone / ".env", clone / "data" / "local" / "config.yaml"}
+    assert holding == private
+
+
+def test_nobody_else_can_look_into_data_and_logs(clone: Path, up: subprocess.CompletedProcess[str]) -> None:
+    """Alerts of programmes that are not public lie in MongoDB's and Kafka's files, and names of users in the logs."""
+    data, logs = clone / "data" / "local", clone / "logs"
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (data, logs)] == [0o700, 0o700]
+    written = [
+        *(data / "kafka" / "data").glob("*/*.log"),
+        *(data / "mongod" / "data").glob("*.wt"),
+        *logs.glob("*.log"),
+    ]
+    assert len(written) > 10
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
+    [key] = data.glob("mongod/key")
+    assert stat.S_IMODE(key.stat().st_mode) == 0o400
 
 
 def test_logs_of_one_program_of_all_and_of_none(run: Run, up: subprocess.CompletedProcess[str]) -> None:

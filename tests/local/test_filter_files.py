@@ -180,3 +180,22 @@ def test_numbers_and_dates_as_people_write_them(folder: Path, capsys: pytest.Cap
     code, said = told("validate", path, capsys)
     assert code == 1
     assert "a date must have a time" in said
+
+
+def test_rows_of_watchlists_are_given_beside_the_alerts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline = [
+        {"$match": {"watchlists.mine.0.z": {"$lt": 1}}},
+        {"$project": {"annotations": {"z": {"$first": "$watchlists.mine.z"}}}},
+    ]
+    alerts: list[dict[str, Any]] = [
+        {"packet": "a1.avro", "watchlists": {"mine": [{"z": 0.5}]}, "passes": True, "annotations": {"z": 0.5}},
+        {"packet": "b.avro", "passes": False},
+    ]
+    file = {"pipeline": pipeline, "watchlists": ["mine"], "alerts": alerts}
+    for action in ("run", "explain"):
+        code, said = told(action, write(folder, **file), capsys)
+        assert (code, said.count("as expected")) == (0, 2), said
+    alerts[1]["watchlists"] = {"other": []}
+    assert "b.avro: the filter does not declare watchlists other" in told("validate", write(folder, **file), capsys)[1]
+    said = told("validate", write(folder, **file | {"watchlists": []}), capsys)[1]
+    assert "watchlists: the pipeline reads mine, which the filter does not declare" in said

@@ -171,3 +171,10 @@ def test_a_binary_that_does_not_run_here_says_why(tmp_path: Path, script: str, w
 
 def test_the_one_here_runs() -> None:
     assert why_not(find_mongod()) is None
+
+
+def test_no_message_is_compressed(mongodb: Database) -> None:
+    """Not even where a client asks for it: in mongod's zlib was a hole (CVE-2025-14847)."""
+    database = connect(mongodb)
+    assert "compression" not in database.client.admin.command("hello", compression=["zlib", "zstd", "snappy"])
+    database.client.close()

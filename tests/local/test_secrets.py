@@ -54,6 +54,17 @@ def test_second_time_changes_nothing(tmp_path: Path) -> None:
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 
+def test_what_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    """Also where no secret had to be made: others stand there that somebody else wrote."""
+    path, env, known = tmp_path / "config.yaml", tmp_path / ".env", config()
+    for _ in range(2):
+        write_missing(path, [path])
+        write_env(env, known)
+        assert [each.stat().st_mode & 0o777 for each in (path, env)] == [0o600, 0o600]
+        path.chmod(0o664)
+        env.chmod(0o644)
+
+
 def test_comments_and_values_stay(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(SETTINGS)

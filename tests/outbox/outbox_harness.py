@@ -190,7 +190,14 @@ class Receiver:
 
     def settings(self, **changes: Any) -> SkyPortalSettings:
         """How to reach it."""
-        usual = {"protocol": "http", "host": "127.0.0.1", "port": self.port, "token": "local", "timeout": 5.0}
+        usual = {
+            "protocol": "http",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "ca_file": None,
+            "token": "local",
+            "timeout": 5.0,
+        }
         limits = {
             "photometry_timeout": 15.0,
             "followup_timeout": 30.0,

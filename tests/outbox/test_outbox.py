@@ -7,10 +7,13 @@ import pytest
 
 from kowalski.database.client import MongoDatabase
 from kowalski.database.outbox import FOLLOW_UP, JULIAN_DATE_OF_EPOCH, OF_TARGET, SKYPORTAL, Entry, Outbox, Target
+from kowalski.errors import TooLarge
 
 NOW = datetime.now(UTC)
 JD_NOW = NOW.timestamp() / 86400 + JULIAN_DATE_OF_EPOCH
 LATER = NOW + timedelta(hours=1)
+#: s
+HOUR = 3600.0
 
 
 @pytest.fixture
@@ -63,11 +66,13 @@ def test_the_entries_of_an_object_are_in_the_order_of_its_alerts(outbox: Outbox)
 
 def test_an_object_rests_while_an_entry_of_it_waits(outbox: Outbox) -> None:
     outbox.add([entry("a", 1.0, 1), entry("a", 2.0, 2), entry("b", 3.0)])
-    outbox.postpone(["ZTF:a:1"], {"message": "busy"}, LATER)
+    outbox.postpone(["ZTF:a:1"], {"message": "busy"}, HOUR)
+    later = datetime.now(UTC) + timedelta(seconds=HOUR)
     assert names(outbox) == ["b"]
-    assert names(outbox, now=LATER + timedelta(seconds=1)) == ["a", "b"]
+    assert names(outbox, now=later + timedelta(minutes=5)) == ["a", "b"]
     waiting = outbox.pending_of(Target("ZTF", "a"))[0]
     assert (waiting["attempts"], waiting["error"]) == (1, {"message": "busy"})
+    assert abs(waiting["next_attempt_at"] - later) < timedelta(minutes=5), "by the server's clock"
 
 
 def test_what_is_closed_is_not_due_and_stays_closed(outbox: Outbox) -> None:
@@ -75,7 +80,7 @@ def test_what_is_closed_is_not_due_and_stays_closed(outbox: Outbox) -> None:
     outbox.step_done(["ZTF:a:1"], "candidate")
     outbox.deliver(["ZTF:a:1"])
     outbox.fail(["ZTF:b:1"], {"status": 400})
-    outbox.postpone(["ZTF:a:1", "ZTF:b:1"], {}, LATER)
+    outbox.postpone(["ZTF:a:1", "ZTF:b:1"], {}, HOUR)
     outbox.deliver(["ZTF:b:1"])
     assert names(outbox) == ["c"]
     assert outbox.counts() == {"pending": 1, "delivered": 1, "failed": 1, "expired": 0}
@@ -85,7 +90,7 @@ def test_what_is_closed_is_not_due_and_stays_closed(outbox: Outbox) -> None:
 
 def test_what_was_refused_is_due_again_without_delay(outbox: Outbox) -> None:
     outbox.add([entry("a", 1.0), entry("b", 1.0), entry("c", 1.0)])
-    outbox.postpone(["ZTF:a:1"], {"status": 500}, NOW, stalled=9)
+    outbox.postpone(["ZTF:a:1"], {"status": 500}, 0, stalled=9)
     outbox.fail(["ZTF:a:1", "ZTF:b:1"], {"status": 400})
     assert outbox.retry(["ZTF:a:1", "ZTF:c:1"]) == 1
     assert names(outbox) == ["a", "c"]
@@ -127,8 +132,17 @@ def test_looking_for_work_reads_only_indexes(outbox: Outbox, mongo: MongoDatabas
 def test_the_lanes_of_an_object_do_not_wait_for_each_other(outbox: Outbox) -> None:
     outbox.add([entry("a", 1.0), {**entry("a", 1.0), "_id": "followup", "lane": FOLLOW_UP}])
     assert set(outbox.objects_due(NOW, 10)) == {Target("ZTF", "a"), Target("ZTF", "a", FOLLOW_UP)}
-    outbox.postpone(["followup"], {}, LATER)
+    outbox.postpone(["followup"], {}, HOUR)
     assert outbox.objects_due(NOW, 10) == [Target("ZTF", "a")]
     assert [one["_id"] for one in outbox.pending_of(Target("ZTF", "a"))] == ["ZTF:a:1"]
     outbox.expire(["followup"], {"message": "too late"})
     assert outbox.counts() == {"pending": 1, "delivered": 0, "failed": 0, "expired": 1}
+
+
+def test_an_entry_that_is_too_large_keeps_no_other_from_being_stored(outbox: Outbox) -> None:
+    """It fails its alert's packet, which goes to quarantine: for the other filters it is as if it had been alone."""
+    entries = [entry("a", 1.0, 1, annotations={"n": 1}), entry("a", 1.0, 2, annotations={"x": "x" * 17_000_000})]
+    for _ in range(2):
+        with pytest.raises(TooLarge, match="outbox: add: "):
+            outbox.add(entries)
+        assert [each["candid"] for each in outbox.pending_of(Target("ZTF", "a"))] == [1]

@@ -227,9 +227,9 @@ def test_only_attempts_that_get_nothing_done_make_the_delays_longer(
     stalled: list[int] = []
     postpone = Outbox.postpone
 
-    def noting(outbox: Outbox, ids: list[str], error: Any, due: datetime, number: int) -> None:
+    def noting(outbox: Outbox, ids: list[str], error: Any, wait_s: float, number: int) -> None:
         stalled.append(number)
-        postpone(outbox, ids, error, due, number)
+        postpone(outbox, ids, error, wait_s, number)
 
     def fails(*_: Any) -> None:
         raise SkyPortalError("500", 500, retriable=True)

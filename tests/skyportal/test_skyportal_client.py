@@ -88,7 +88,7 @@ def server() -> Iterator[Server]:
 
 
 def connect(port: int, **changes: Any) -> SkyPortal:
-    usual = {"protocol": "http", "host": "127.0.0.1", "port": port, "token": "uuid", "timeout": 0.5}
+    usual = {"protocol": "http", "host": "127.0.0.1", "port": port, "ca_file": None, "token": "uuid", "timeout": 0.5}
     limits = {"photometry_timeout": 0.5, "followup_timeout": 0.5, "requests_per_second": 5.0, "burst": 10, "bands": {}}
     return SkyPortal(Settings(**{**usual, **limits, **changes}), "4.0")
 
@@ -126,6 +126,9 @@ def test_requests_say_who_asks(server: Server, client: SkyPortal) -> None:
         (refusal(503), True),
         (Scripted(502, b"<html>bad gateway</html>"), True),
         (Scripted(200, b"<html>maintenance</html>"), True),
+        (Scripted(200, {"maintenance": True}), True),
+        (Scripted(404, b"404 page not found"), True),
+        (Scripted(413, b"<html>too large</html>"), False),
         (Scripted(301, b"", {"Location": "https://elsewhere/"}), True),
         (Scripted(200, {"status": "error", "message": "no"}), False),
     ],
@@ -137,6 +140,25 @@ def test_each_answer_says_whether_to_try_again(
     error = error_of(lambda: client.post_thumbnail({}))
     assert (error.status, error.retriable) == (answer.status, retriable)
     assert len(server.asked) == 1
+
+
+def test_a_success_without_its_data_is_none(server: Server, client: SkyPortal) -> None:
+    """What stands in SkyPortal's place may say "success" too: nothing is taken as done or absent, or remembered."""
+    server.answers = [success(None)]
+    calls: list[Callable[[], Any]] = [
+        lambda: client.post_candidate({}),
+        lambda: client.post_source({}),
+        lambda: client.candidacies("ZTF1"),
+        lambda: client.annotations("ZTF1"),
+        lambda: client.groups_of("ZTF1"),
+        lambda: client.thumbnails("ZTF1"),
+        lambda: client.group(1, 2),
+        lambda: client.stream_ids(SURVEY),
+    ]
+    assert [error_of(call).retriable for call in calls[:4]] == [True] * 4
+    again = connect(server.port)  # which is not waiting for SkyPortal to recover
+    assert [error_of(call).retriable for call in calls[4:]] == [True] * 4
+    assert error_of(lambda: again.group(1, 2)).retriable
 
 
 def test_no_answer_can_be_tried_again(server: Server, client: SkyPortal) -> None:

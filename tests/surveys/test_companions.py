@@ -92,5 +92,5 @@ def test_what_has_no_meaning_is_named(surveys: dict[str, Any], complaint: str) -
 
 
 def test_what_may_be_seen_does_not_depend_on_how_it_is_written() -> None:
-    assert Sight.of("PGIR_alerts", [], {"ztf": [2], "winter": [1]}).key == ((), (("WNTR", (1,)), ("ZTF", (2,))))
+    assert Sight.of("PGIR_alerts", [], {"ztf": [2], "winter": [1]}).key == ((), (("WNTR", (1,)), ("ZTF", (2,))), ())
     assert Sight.of("ZTF_alerts", [1], {"PGIR": True}).others == (Sight(PGIR, ()),)

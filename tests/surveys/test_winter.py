@@ -13,7 +13,6 @@ from packets import changed, packet
 from PIL import Image
 from surveys_harness import alerts_of, packets_of, photometry_of
 
-from kowalski.alert_broker import latest_topics
 from kowalski.alert_broker_winter import SURVEY
 from kowalski.alerts.cutouts import read_stamp
 from kowalski.alerts.document import read_batch
@@ -22,6 +21,7 @@ from kowalski.alerts.survey import get_survey, module_of
 from kowalski.database.alerts import alert_indexes
 from kowalski.skyportal.client import _stream_id
 from kowalski.skyportal.thumbnails import THUMBNAILS, make_thumbnail
+from kowalski.streams import latest_topics
 
 
 def test_both_names_are_its() -> None:

@@ -15,7 +15,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     text = own_figures()
     if await _is_admins(request):
-        text += await system_figures(services.database)
+        text += await system_figures(services.database, services.quarantine_bytes)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -24,6 +24,9 @@ class NewVersion(Body):
     surveys: dict[str, bool | list[int]] = Field(
         {}, description="other surveys whose objects at the same place it sees: their programids, or true where they have none"
     )
+    watchlists: list[str] = Field(
+        [], description="lists of the group, by name or id: under watchlists.<name> the filter sees the rows that an alert matches"
+    )
     pipeline: Pipeline
     active: bool = True
     autosave: bool | dict[str, Any] = False

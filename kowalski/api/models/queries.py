@@ -110,14 +110,27 @@ class Question(Body):
     catalog: Name | None = None
 
 
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$", max_length=200)]
+
+
 class WhichSkymap(Body):
-    """One contour of a stored sky map."""
+    """A part of a stored sky map: within a contour, or, cell by cell, within a credible level on the sky or in space."""
 
     localization_name: str | None = None
     dateobs: Date | None = None
     trigger_id: TriggerId | None = Field(None, validation_alias=AliasChoices("trigger_id", "triggerid"))
     aliases: Aliases = []
     contour: Annotated[float, Field(gt=0, lt=100)] = 90
+    credible_level: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        None, description="percent of the probability on the sky, exact, in place of contour"
+    )
+    credible_volume: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        None, description="percent of the probability in space; needs distance"
+    )
+    distance: Annotated[float, Field(gt=0, allow_inf_nan=False)] | FieldName | None = Field(
+        None, description="Mpc: a number, or the field of a row that holds it"
+    )
+    sort: Literal["probability"] | None = Field(None, description="the most probable first, in place of kwargs.sort")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -125,7 +138,16 @@ class WhichSkymap(Body):
             raise ValueError("ValueError: name must be specified")
         if self.dateobs is None and self.trigger_id is None and not self.aliases:
             raise ValueError("ValueError: At least one of dateobs, trigger_id, skymap_name, aliases must be specified")
+        if self.credible_volume is not None and self.distance is None:
+            raise ValueError("credible_volume: distance is missing, Mpc or the name of a field that holds it")
+        if (self.sort or self.distance) and not self.is_exact:
+            raise ValueError("sort and distance: credible_level or credible_volume is expected, too")
         return self
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether rows are looked for cell by cell, and not within a contour."""
+        return self.credible_level is not None or self.credible_volume is not None
 
     @property
     def event(self) -> dict[str, Any]:

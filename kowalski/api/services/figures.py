@@ -1,9 +1,13 @@
 """Figures of the whole system for Prometheus, read of what its programs say of themselves."""
 
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from kowalski.database.quarantine_room import Standing, counts, standing_of
 from kowalski.database.queries import Queries, Reading
 from kowalski.errors import KowalskiError
 from kowalski.log import get_logger
@@ -22,42 +26,77 @@ BROKER = {
     "known": "Packets since the start that were known already",
     "posted": "Outbox entries made since the start",
 }
+#: figures of the quarantine -> what they are
+QUARANTINE = {
+    "packets": "Packets in quarantine",
+    "truncated": "Packets in quarantine of which only the head is kept",
+    "discarded": "Packets that were discarded from quarantine",
+    "held_bytes": "Bytes in quarantine",
+}
 
 
-async def system_figures(queries: Queries) -> bytes:
+class Figures:
+    """Gauges as they are read now. prometheus_client's own would be kept in files that all workers share, and add up scrape by scrape."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, GaugeMetricFamily] = {}
+
+    def set(self, name: str, text: str, value: float, **labels: str) -> None:
+        """A gauge has a value, for some labels."""
+        family = self._families.setdefault(name, GaugeMetricFamily(name, text, labels=list(labels)))
+        family.add_metric(list(labels.values()), value)
+
+    def collect(self) -> Iterable[Metric]:
+        """All of them, for a registry."""
+        return self._families.values()
+
+
+async def system_figures(queries: Queries, quarantine_bytes: int) -> bytes:
     """Programs alive, each broker's work, the outbox and the quarantine, in Prometheus' text format.
 
-    What can't be read in time is left out.
+    What can't be read in time is left out. ``quarantine_bytes`` is the most that is held whole.
     """
-    registry = CollectorRegistry()
+    figures = Figures()
     try:
-        await _programs(queries, registry)
-        await _waiting(queries, registry)
+        await _programs(queries, figures)
+        await _waiting(queries, figures)
+        await _quarantine(queries, figures, quarantine_bytes)
     except KowalskiError as error:
         log.warning("metrics are not complete: %s", error)
+    registry = CollectorRegistry()
+    registry.register(figures)
     return generate_latest(registry)
 
 
-async def _programs(queries: Queries, registry: CollectorRegistry) -> None:
+async def _programs(queries: Queries, figures: Figures) -> None:
     recent = {"$expr": {"$gte": ["$at", {"$subtract": ["$$NOW", RECENT * 1000]}]}}
-    alive = Gauge(
-        "kowalski_program_alive", "Processes that gave a sign of life", ["program", "survey"], registry=registry
-    )
-    gauges = {
-        name: Gauge(f"kowalski_broker_{name}", text, ["survey"], registry=registry) for name, text in BROKER.items()
-    }
+    alive: Counter[tuple[str, str]] = Counter()
+    work: defaultdict[tuple[str, str], float] = defaultdict(float)
     async for process in queries.find("processes", recent, READING):
         survey = process.get("survey") or ""
-        alive.labels(process["program"], survey).inc()
-        for name, gauge in gauges.items():
+        alive[process["program"], survey] += 1
+        for name in BROKER:
             value: Any = process.get(name)
             if process["program"] == "alert-broker" and isinstance(value, int | float):
-                gauge.labels(survey).inc(value)
+                work[name, survey] += value
+    for (program, survey), count in alive.items():
+        figures.set(
+            "kowalski_program_alive", "Processes that gave a sign of life", count, program=program, survey=survey
+        )
+    for (name, survey), value in work.items():
+        figures.set(f"kowalski_broker_{name}", BROKER[name], value, survey=survey)
 
 
-async def _waiting(queries: Queries, registry: CollectorRegistry) -> None:
-    outbox = Gauge("kowalski_outbox_entries", "Messages by their state", ["state"], registry=registry)
+async def _waiting(queries: Queries, figures: Figures) -> None:
     for state in ("pending", "failed"):
-        outbox.labels(state).set(await queries.count("outbox", {"state": state}, READING))
-    quarantine = Gauge("kowalski_quarantine_packets", "Packets in quarantine", registry=registry)
-    quarantine.set(await queries.estimated_count("quarantine", READING))
+        count = await queries.count("outbox", {"state": state}, READING)
+        figures.set("kowalski_outbox_entries", "Messages by their state", count, state=state)
+
+
+async def _quarantine(queries: Queries, figures: Figures, max_bytes: int) -> None:
+    standing = Standing()
+    async for row in queries.aggregate("quarantine", counts(), READING, disk=False):
+        standing = standing_of(row)
+    for name, text in QUARANTINE.items():
+        figures.set(f"kowalski_quarantine_{name}", text, getattr(standing, name.removesuffix("_bytes")))
+    figures.set("kowalski_quarantine_max_bytes", "Bytes beyond which only heads are kept", max_bytes)

@@ -16,24 +16,27 @@ from kowalski.api.services.filter_trials import FilterTrials, NoAlerts, Rehearsa
 from kowalski.api.services.past_alerts import PastAlerts, shared_with
 from kowalski.api.services.replays import Replays
 from kowalski.api.services.rights import User
+from kowalski.api.services.watchlists import WatchlistService
 from kowalski.database.filter_store import Document, FilterStore
 from kowalski.errors import FilterError
 from kowalski.filters.actions import AUTOSAVE_KEYS, FOLLOWUP_KEYS
 from kowalski.filters.compile import parse_pipeline
 from kowalski.filters.definition import sight_of, version_of
 from kowalski.filters.sight import Sight
+from kowalski.filters.watching import require_declared
 from kowalski.settings import Filters
 
 #: what says what a filter may see
-SEEN = {"catalog", "permissions", "surveys"}
+SEEN = {"group_id", "catalog", "permissions", "surveys", "watchlists"}
 
 
 class FilterService:
     """Changes filters on behalf of users: the admin all, others those of their groups, which alone exist for them."""
 
-    def __init__(self, store: FilterStore, past: PastAlerts, settings: Filters):
+    def __init__(self, store: FilterStore, past: PastAlerts, watchlists: WatchlistService, settings: Filters):
         self.store = store
         self.past = past
+        self.watchlists = watchlists
         self.trials = FilterTrials(past)
         self.explanations = Explanations(past)
         self.replays = Replays(past, settings.max_time_ms)
@@ -59,11 +62,16 @@ class FilterService:
         sight = _sight(wanted.model_dump(include=SEEN))
         if not _is_his(wanted.model_dump(), user):
             raise BadRequest(f"you are not in group {wanted.group_id}")
+        if wanted.watchlists:
+            names = await self.watchlists.named(wanted.group_id, wanted.watchlists)
+            wanted = wanted.model_copy(update={"watchlists": names})
+            sight = _sight(wanted.model_dump(include=SEEN))
         number, stored = wanted.filter_id, await self._same(wanted, user)
         if stored is not None:  # it keeps what the new version does not name
             sight = _sight(stored | wanted.model_dump(include=SEEN & wanted.model_fields_set))
         _require_rights(sight, user)
         stages = _parsed(wanted.pipeline, "")
+        _require_declared(stages, sight)
         rehearsal = self.trials.rehearsal(sight)
         said = await _tried(rehearsal, stages, f"pipeline test for filter id {number}")
         fields = await self._extras(wanted, number, rehearsal, "Cannot test {what} pipeline: {why}")
@@ -123,6 +131,7 @@ class FilterService:
         activated = _activated(stored, changes)
         if activated is not None:
             stages = _parsed(activated["pipeline"], "")
+            _require_declared(stages, sight)
             await self.guard.require(sight, stages, rehearsal.seconds_left)
         changed = await self.store.change(number, changes)
         if changed is None:
@@ -180,7 +189,7 @@ class FilterService:
         self, wanted: NewVersion | Change, number: int, rehearsal: Rehearsal, text: str, stored: Document | None = None
     ) -> Document:
         """The fields beside the pipeline, as they are stored: checked, their own pipelines tried and as texts."""
-        names = ("active", "update_annotations", "permissions", "surveys")
+        names = ("active", "update_annotations", "permissions", "surveys", "watchlists")
         fields = {name: value for name in names if (value := getattr(wanted, name, None)) is not None}
         if isinstance(wanted.autosave, dict):
             fields["autosave"] = await _with_pipeline("autosave", wanted.autosave, AUTOSAVE_KEYS, rehearsal, text)
@@ -267,6 +276,13 @@ def _require_rights(sight: Sight, user: User) -> None:
         raise BadRequest(f"surveys: you may not see all of this of {', '.join(names)}")
     if beyond := sorted(set(sight.permissions) - set(shared.permissions)):
         raise BadRequest(f"permissions: you may not see {sight.survey.name} programids {', '.join(map(str, beyond))}")
+
+
+def _require_declared(stages: list[Document], sight: Sight) -> None:
+    try:
+        require_declared(stages, (key.name for key in sight.watchlists))
+    except FilterError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _parsed(pipeline: Any, prefix: str) -> list[Document]:

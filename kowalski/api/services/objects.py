@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from kowalski.alerts.parts import joined
 from kowalski.alerts.survey import Survey, known_surveys
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.cutouts import find_survey
@@ -91,6 +92,9 @@ async def _visible(survey: Survey, object_id: str, reads: Reads, bands: Bands) -
     aux = await reads.find_one(survey.aux, {"_id": object_id}, PLAIN)
     if aux is None and not alerts:
         return None
+    if aux and (older := aux.get("older")):
+        parts = reads.find(survey.older, {"_id": {"$in": older}}, PLAIN)
+        aux = joined(aux, [part async for part in parts], survey.history_fields)
     return Visible(survey.with_bands(bands.get(survey.name, {})), alerts, aux or {})
 
 

@@ -1,13 +1,14 @@
 """Stored alerts as filters saw them in their night."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import Any
 
 import bson
 from bson.raw_bson import RawBSONDocument
 
+from kowalski.alerts.parts import joined
 from kowalski.alerts.survey import Survey, get_survey
 from kowalski.api.errors import BadRequest
 from kowalski.api.services.rights import User
@@ -18,12 +19,16 @@ from kowalski.filters.companions import Companion, companions_of
 from kowalski.filters.compile import Reads
 from kowalski.filters.enrich import ELSEWHERE, enriched
 from kowalski.filters.sight import Sight
+from kowalski.filters.watching import NOTHING, WATCHED, Watched, places_of
 from kowalski.log import get_logger
+from kowalski.watchlists.matching import ListKey, Lists, matches
 
 log = get_logger(__name__)
 
 #: alerts that are taken at once
 BATCH = 100
+#: watchlists that are remembered, with their regions
+KNOWN = 10
 
 
 class PastAlerts:
@@ -31,6 +36,7 @@ class PastAlerts:
 
     def __init__(self, queries: Queries):
         self.queries = queries
+        self._known: Lists = {}
 
     async def newest(self, sight: Sight, time_ms: int) -> Document | None:
         """The alert that was stored last of those that a filter may see; None where there is none, or none is found in time."""
@@ -65,12 +71,14 @@ class PastAlerts:
         objects = await self._by_id(sight.survey, ids, time_ms)
         asked = {other.survey.name for other in sight.others} if reads.wants(ELSEWHERE) else set()
         elsewhere = await self._companions(sight.survey, ids, asked, time_ms) if asked else {}
+        watches = sight.watchlists if reads.wants(WATCHED) else ()
+        watched = await self._watched(sight.survey, alerts, watches, time_ms) if watches else NOTHING
 
         def encode() -> list[RawBSONDocument]:
             fed = []
-            for alert in alerts:
-                key = alert[oid]
-                fed.append(enriched(alert, objects.get(key, {}), sight, reads, elsewhere.get(key, ())))
+            for place, alert in enumerate(alerts):
+                key, rows = alert[oid], watched.rows(place, watches)
+                fed.append(enriched(alert, objects.get(key, {}), sight, reads, elsewhere.get(key, ()), rows))
             return [RawBSONDocument(bson.encode(document)) for document in fed]
 
         return await asyncio.to_thread(encode)
@@ -92,10 +100,37 @@ class PastAlerts:
                 found.setdefault(alert[other.object_id], []).append(alert["candidate"])
         return companions_of(links, auxes, candidates)
 
+    async def _watched(self, survey: Survey, alerts: list[Document], keys: Iterable[ListKey], time_ms: int) -> Watched:
+        """What alerts match in watchlists as these are now.
+
+        Raises
+        ------
+        BadRequest : there is one no more
+        """
+        known = {key: self._known[key] for key in keys if key in self._known}
+        asking, reading = matches(keys, places_of(alerts, survey), known), Reading(time_ms, "filter")
+        try:
+            question = next(asking)
+            while True:
+                answer = self.queries.aggregate(question.collection, question.pipeline, reading, disk=False)
+                question = asking.send([row async for row in answer])
+        except StopIteration as done:
+            watched = Watched(done.value)
+        self._known = dict([*self._known.items(), *known.items()][-KNOWN:])
+        if lack := watched.lacks(tuple(keys)):
+            raise BadRequest(lack)
+        return watched
+
     async def _by_id(self, survey: Survey, ids: set[str], time_ms: int) -> dict[str, Document]:
-        """The documents of objects."""
-        found = self.queries.find(survey.aux, {"_id": {"$in": list(ids)}}, Reading(time_ms, "filter"))
-        return {each["_id"]: each async for each in found}
+        """The documents of objects, with the points of their parts."""
+        reading = Reading(time_ms, "filter")
+        found = self.queries.find(survey.aux, {"_id": {"$in": list(ids)}}, reading)
+        owns = {each["_id"]: each async for each in found}
+        for key, own in owns.items():
+            if older := own.get("older"):
+                parts = self.queries.find(survey.older, {"_id": {"$in": older}}, reading)
+                owns[key] = joined(own, [part async for part in parts], survey.history_fields)
+        return owns
 
 
 def shared_with(user: User, sight: Sight) -> Sight:

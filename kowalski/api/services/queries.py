@@ -26,6 +26,7 @@ from kowalski.api.services.guard import both
 from kowalski.api.services.reads import Reads
 from kowalski.api.services.rights import User, is_closed
 from kowalski.api.services.skymaps import SkymapService
+from kowalski.api.services.within import Within
 from kowalski.database.catalog_admin import CatalogAdmin
 from kowalski.database.queries import POSITION, Queries, Reading
 
@@ -71,6 +72,8 @@ class QueryService:
                 return await self._inform(asked, reads)
             case Skymap(query=asked):
                 which = asked.skymap
+                if which.is_exact:
+                    return await Within(reads, self.skymaps).rows(asked, reading)
                 contour = await self.skymaps.contour(str(which.localization_name), which.event, which.contour)
                 within = both({POSITION: {"$geoWithin": {"$geometry": contour}}}, asked.filter)
                 return reads.find(asked.catalog, within, replace(reading, projection=asked.projection))

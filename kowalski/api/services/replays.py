@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import reduce
@@ -205,19 +206,19 @@ class Replays:
     async def _costs(
         self, compiled: CompiledStages, documents: list[RawBSONDocument], clock: Clock
     ) -> list[Document]:  # fmt: skip
-        """ms per 1000 alerts of each stage: what the pipeline takes with it less what it takes without; as far as the time goes."""
+        """ms per 1000 alerts of each stage: what the pipeline takes with it less what it takes without; None where no time was left for it."""
         stages, parts = portions(compiled, documents)
         ours = len(stages) - len(compiled.stages)  # the first ones, which are not the user's
-        told: list[Document] = []
-        try:
+        told: list[Document] = [
+            {"stage": place, "operator": next(iter(stage)), "ms_per_1000_alerts": None}
+            for place, stage in enumerate(compiled.stages, 1)
+        ]
+        with suppress(TimeIsUp):  # the alerts themselves matter more
             before = await self._seconds(stages[:ours], parts, clock)
-            for place, stage in enumerate(compiled.stages, 1):
+            for place, each in enumerate(told, 1):
                 after = await self._seconds(stages[: ours + place], parts, clock)
-                per_thousand = 1e6 * max(0.0, after - before) / max(len(documents), 1)
-                told.append({"stage": place, "operator": next(iter(stage)), "ms_per_1000_alerts": round(per_thousand, 2)})  # fmt: skip
+                each["ms_per_1000_alerts"] = round(1e6 * max(0.0, after - before) / max(len(documents), 1), 2)
                 before = max(before, after)
-        except TimeIsUp:
-            pass  # the alerts themselves matter more
         return told
 
     async def _seconds(self, stages: list[Document], parts: list[Batch], clock: Clock) -> float:

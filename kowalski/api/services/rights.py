@@ -7,6 +7,7 @@ from typing import Any
 
 from kowalski.alerts.survey import get_survey
 from kowalski.api.errors import BadRequest, Forbidden
+from kowalski.database.ingests import INCOMING
 from kowalski.errors import ConfigError
 
 #: collections of Kowalski's own, which only the admin may read; with quarantine* and system.*
@@ -15,19 +16,32 @@ CLOSED = frozenset(
         "users",
         "former_users",
         "tokens",
+        "watchers",
+        "tns_to_do",
+        "performance",
         "logins",
         "filters",
         "filter_checks",
         "filter_runs",
+        "gcn_events",
+        "skymap_cells",
         "queries",
         "outbox",
         "processes",
         "leases",
+        "ledger",
+        "ledger_streams",
         "object_links",
+        "ingests",
+        "ingest_stretches",
+        "rematches",
+        "archive_replays",
         "skyportal_objects",
+        "watchlists",
+        "watchlist_rows",
     }
 )
-CLOSED_PREFIXES = ("quarantine", "system.")
+CLOSED_PREFIXES = ("quarantine", "system.", INCOMING)
 #: collections that hold a survey's alerts, its objects, their classifications, or copies of such under other names
 SURVEY_COLLECTION = re.compile(r"([A-Z0-9]+)_alerts(.*)", re.DOTALL)
 #: what an object's document says of alerts that its reader may not see
@@ -130,7 +144,7 @@ class User:
         if named is None or (seen := self.sees(named[1])) is True:
             return Window()
         survey, kind = named[1], named[2]
-        if not seen or kind not in ("", "_aux", "_classifications"):
+        if not seen or kind not in ("", "_aux", "_aux_older", "_classifications"):
             return Window(NOTHING, expression=False)
         program, programmes = f"candidate.{_program_field(survey)}", sorted(seen)
         alerts = {program: {"$in": programmes}}
@@ -158,7 +172,7 @@ def _together(first: Programmes, second: Programmes) -> Programmes:
 
 
 def _window_on_objects(survey: str, programmes: list[int]) -> Window:
-    """Objects with an alert or a point of these programmes, without the points of others."""
+    """Objects, or parts of such, with an alert or a point of these programmes, without the points of others."""
     program = _program_field(survey)
     lists = _histories(survey)
     matches = [{"programids": {"$in": programmes}}, *({f"{name}.{program}": {"$in": programmes}} for name in lists)]

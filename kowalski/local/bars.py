@@ -1,0 +1,40 @@
+"""Progress bars for bytes, and for what can be counted."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    DownloadColumn(),
+    TransferSpeedColumn(),
+    TimeRemainingColumn(),
+)
+COUNTED = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+@contextmanager
+def bytes_bar(total: int, description: str) -> Iterator[Callable[[str, int], None]]:
+    """A bar, and the function that is told what is being done and how many bytes more are done."""
+    with Progress(*COLUMNS) as bar:
+        task = bar.add_task(description, total=total or None)
+        yield lambda doing, done: bar.update(task, description=doing, advance=done)
+
+
+@contextmanager
+def counting_bar(total: int, description: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, and the function that is told how many are done."""
+    with Progress(*COUNTED, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda done: bar.update(task, completed=done)
