@@ -1,6 +1,7 @@
 """Two commits compared: the verdict, and that the other one is checked out beside this one and gone afterwards."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,25 @@ def test_each_stage_stands_beside_its_floor() -> None:
 def test_a_commit_that_is_not_there_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--with", "0" * 40]) == 0
     assert "can't be measured: it is not in this clone" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+@pytest.mark.parametrize("broken", ["theirs", "ours"])
+def test_a_commit_before_that_does_not_run_is_no_failure_of_this_one(
+    broken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(tree: Path) -> dict[str, Any]:
+        if (tree == ROOT) == (broken == "ours"):
+            raise subprocess.CalledProcessError(1, "benchmarks.stages")
+        return figures(4.0)
+
+    monkeypatch.setattr(compare, "measured", measured)
+    if broken == "ours":
+        with pytest.raises(subprocess.CalledProcessError):
+            main(["--with", "HEAD"])
+    else:
+        assert main(["--with", "HEAD"]) == 0
+        assert "HEAD can't be measured: it does not run here" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
