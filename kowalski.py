@@ -53,6 +53,7 @@ COMMANDS = {
     "models": Command("kowalski.ml.fetch", "fetch the weights of the neural networks", inside=True),
     "replay": Command("kowalski.night.replay", "a night again", inside=True),
     "rematch": Command("kowalski.local.rematch", "stored objects matched anew with a catalogue", inside=True),
+    "night": Command("kowalski.local.night", "nights from their topics to their reports", inside=True),
     "ledger": Command("kowalski.local.ledger", "a night's books: what became of every message", inside=True),
     "quarantine": Command(
         "kowalski.local.quarantine", "packets that were refused: list, show, replay, discard", inside=True

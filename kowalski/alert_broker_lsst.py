@@ -10,6 +10,7 @@ from typing import Any
 from bson.int64 import Int64
 
 from kowalski.alerts.lightcurve import detection_or_limit, without_nulls
+from kowalski.alerts.site import CERRO_PACHON
 from kowalski.alerts.survey import Flux, History, NumberedSchemas, Point, Survey
 from kowalski.alerts.times import jd_of_tai
 
@@ -140,6 +141,7 @@ SURVEY = Survey(
         "jd_reliability_candid": [("candidate.jd", -1), ("candidate.reliability", -1), ("candid", -1)],
         "ssObjectId": [("diaSource.ssObjectId", 1)],
     },
+    site=CERRO_PACHON,
 )
 
 

@@ -6,6 +6,7 @@ python -m kowalski.alert_broker_pgir [--obsdate YYYYMMDD] [--topic TOPIC] [--fro
 import numpy as np
 
 from kowalski.alerts.lightcurve import detection_or_limit, without_nulls
+from kowalski.alerts.site import PALOMAR
 from kowalski.alerts.survey import History, Survey
 
 
@@ -37,6 +38,7 @@ SURVEY = Survey(
         ],
         "jd_scorr_dmag2mass": [("candidate.jd", 1), ("candidate.scorr", 1), ("candidate.dmag2mass", 1)],
     },
+    site=PALOMAR,
 )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from kowalski.alerts.forced_photometry import format_forced
 from kowalski.alerts.lightcurve import by_jd, detection_or_limit, without_nulls
+from kowalski.alerts.site import PALOMAR
 from kowalski.alerts.survey import History, Survey
 
 
@@ -77,6 +78,7 @@ SURVEY = Survey(
     },
     orient=np.flipud,
     alert_indexes=INDEXES,
+    site=PALOMAR,
 )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, IPvAnyNetwork, model_validator
 
 from kowalski.errors import ConfigError
 from kowalski.gcn_section import GcnStream
+from kowalski.night_section import NightSection
 from kowalski.section import Names, Port, Section, Servers
 
 
@@ -310,6 +311,7 @@ class Config(Section):
     skymaps: SkymapSources
     performance_report: PerformanceReport
     gcn: GcnStream
+    night: NightSection
     slack: Slack
     enabled: dict[str, bool]
     local: Local

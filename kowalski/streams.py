@@ -1,6 +1,6 @@
 """How a survey's streams are read: librdkafka's settings, and the topics of the last nights."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from kowalski.alerts.survey import Survey
@@ -34,6 +34,16 @@ def consumer_settings(survey: Survey, config: Config, test: bool, group: str | N
     }
 
 
+def latest_nights(survey: Survey, nights: int, today: date) -> list[date]:
+    """Tonight and the nights before, as many as the survey needs at least, whose topics are read."""
+    return [today - timedelta(days=days) for days in range(max(nights, survey.nights) + 1)]
+
+
 def latest_topics(survey: Survey, nights: int, today: date) -> str:
-    """Regular expression of the topics of tonight and the nights before, as many as the survey needs at least."""
-    return survey.topics_of([today - timedelta(days=days) for days in range(max(nights, survey.nights) + 1)])
+    """Regular expression of the topics of `latest_nights`."""
+    return survey.topics_of(latest_nights(survey, nights, today))
+
+
+def is_followed(survey: Survey, nights: int, night: date) -> bool:
+    """Whether a survey's broker reads a night without being asked for it."""
+    return "{date}" not in survey.topic or night in latest_nights(survey, nights, datetime.now(UTC).date())

@@ -58,8 +58,8 @@ class Marks:
 
 
 def night_of(survey: Survey, packet: Packet) -> str:
-    """The night (YYYYMMDD) that a message belongs to: its topic's, or the UTC date at which Kafka got it."""
-    return survey.night_of(packet.topic) or f"{packet.timestamp:%Y%m%d}"
+    """The night (YYYYMMDD) that a message belongs to: its topic's, or that in which Kafka got it."""
+    return survey.night_of(packet.topic) or f"{survey.night_at(packet.timestamp):%Y%m%d}"
 
 
 def offsets_of(block: int, words: dict[str, int]) -> np.ndarray:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from kowalski.alerts.points import Point, Stored
+from kowalski.alerts.site import GREENWICH, Site
 from kowalski.errors import ConfigError
 
 #: what the names of the surveys' modules begin with
 PREFIX = "alert_broker_"
+
+HALF_A_DAY = timedelta(hours=12)
 
 #: role of a cutout -> stretch and interval of its thumbnail, as `kowalski.alerts.pictures` names them
 LOOKS = {
@@ -102,6 +105,7 @@ class Survey:
     needs : path -> kind (`kowalski.alerts.drift`) of fields without which packets can't be processed, where they aren't those of `needed`
     uses : path -> kind of further fields that are used where packets have them: of another kind they can't be processed
     alert_indexes : indexes of the alerts besides those that every survey has: name -> fields and directions
+    site : where its telescope stands; None: its nights are from noon to noon UTC
     """
 
     name: str
@@ -129,6 +133,7 @@ class Survey:
     needs: Mapping[str, str] | None = None
     uses: Mapping[str, str] = field(default_factory=dict)
     alert_indexes: Mapping[str, list[tuple[str, int]]] = field(default_factory=dict)
+    site: Site | None = None
 
     @property
     def alerts(self) -> str:
@@ -223,6 +228,21 @@ class Survey:
         """The night (YYYYMMDD) that a topic holds, if it is one of this survey's."""
         found = re.fullmatch(self.topic.format(date=r"(\d{8})"), topic)
         return found.group(1) if found and "{date}" in self.topic else None
+
+    def night_at(self, moment: datetime) -> date:
+        """The date of the night that a moment (UTC) belongs to, from local noon to local noon.
+
+        Topics have the date (UTC) of their night's local midnight, and so has the night. Where there are none, it has that of its evening.
+        """
+        site = self.site or GREENWICH
+        evening = site.evening_of(moment)
+        return (site.noon_of(evening) + HALF_A_DAY).date() if "{date}" in self.topic else evening
+
+    def noons_around(self, night: date) -> tuple[datetime, datetime]:
+        """The local noons (UTC) between which the moments of a night lie."""
+        site = self.site or GREENWICH
+        evening = night if self.night_at(site.noon_of(night)) == night else night - timedelta(days=1)
+        return site.noon_of(evening), site.noon_of(evening + timedelta(days=1))
 
 
 @cache

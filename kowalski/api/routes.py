@@ -153,6 +153,7 @@ ROUTES = (
     Route("GET", "/api/objects/{survey}/{object_id}", objects.get, params=ObjectPath, answer=AstronomicalObject),
     Route("GET", "/api/nights", nights.show_all, answer=list[str]),
     Route("GET", "/api/nights/{date}", nights.show, params=NightPath, answer=NightBooks),
+    Route("GET", "/api/nights/{date}/report", nights.report, params=NightPath, content="text/html"),
     *_trigger_routes(
         "/api/triggers/ztf",
         get=(triggers.get_queues, WhichQueue),

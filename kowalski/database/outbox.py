@@ -247,6 +247,11 @@ class Outbox:
         """How many entries are in each of the `STATES`."""
         return {state: self._entries.count_documents({"state": state}) for state in STATES}
 
+    @translated("outbox: count what waits of a night")
+    def waiting_of(self, topics: Sequence[str]) -> int:
+        """How many entries that alerts of these topics caused wait to be sent."""
+        return self._entries.count_documents({"kafka.topic": {"$in": list(topics)}, **PENDING})
+
     @translated("outbox: count by lane")
     def counts_by_lane(self) -> dict[str, dict[str, int]]:
         """lane -> state -> how many entries."""

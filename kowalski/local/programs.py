@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +39,7 @@ class Program:
     command : its command line, after preparing what it needs on disk
     is_ready : pid -> whether it does its work now
     timeout : s that it may take to become ready
+    survey : whose nights alone need it; None: it is always needed
     """
 
     name: str
@@ -46,6 +48,7 @@ class Program:
     is_ready: Callable[[int], bool]
     endpoints: tuple[Endpoint, ...] = ()
     timeout: float = 90
+    survey: str | None = None
 
     @property
     def role(self) -> Role:
@@ -71,6 +74,7 @@ def programs_of(
     for survey in enabled_surveys(config.enabled):
         programs += [_dask_cluster(config, survey), *_alert_brokers(config, survey)]
     programs += [_poster(config), _api(config), *_watchers(config), *_kafka(config, folder, kafka_controller)]
+    programs += _night_conductor(config)
     return sorted((_with_arguments(p, extra.get(p.name, ())) for p in programs), key=lambda program: program.wave)
 
 
@@ -78,7 +82,7 @@ def _with_arguments(program: Program, arguments: Sequence[str]) -> Program:
     def command(progress: Progress) -> list[str]:
         return [*program.command(progress), *arguments]
 
-    return Program(program.name, program.wave, command, program.is_ready, program.endpoints, program.timeout)
+    return replace(program, command=command)
 
 
 def _python(module: str, *arguments: str) -> Callable[[Progress], list[str]]:
@@ -167,6 +171,14 @@ def _watchers(config: Config) -> list[Program]:
     ]
 
 
+def _night_conductor(config: Config) -> list[Program]:
+    """After all that it may stop."""
+    if not config.night.auto:
+        return []
+    ready = partial(probes.has_signed, config.database)
+    return [Program("night-conductor", 3, _python("kowalski.night.conductor"), ready)]
+
+
 def _api(config: Config) -> Program:
     server = config.server
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # nosec B104  # none is bound here
@@ -198,6 +210,7 @@ def _dask_cluster(config: Config, survey: str) -> Program:
         lambda pid: probes.dask_is_ready(survey, settings),
         endpoints if here else (),
         timeout=180,  # the first start converts the models
+        survey=survey,
     )
 
 
@@ -210,6 +223,7 @@ def _alert_brokers(config: Config, survey: str) -> list[Program]:
             2,
             _python(module_of(survey)),
             lambda pid: probes.has_signed(config.database, pid),
+            survey=survey,
         )
         for number in range(1, count + 1)
     ]

@@ -23,7 +23,7 @@ IN_CONTAINERS = {
 #: folders of real data that the environment names
 DATA = ("KOWALSKI_TEST_DATA", "KOWALSKI_TEST_MODELS")
 #: tests that run for hours, in one process without pytest: option -> the module that all other arguments go to
-LONG = {"--faults": "faults.rounds", "--soak": "faults.soak", "--fuzz": "tests.fuzz"}
+LONG = {"--faults": "faults.rounds", "--soak": "faults.soak", "--fuzz": "tests.fuzz", "--night": "conduct.whole"}
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kowalski.config import in_container
 from kowalski.database.client import connect
+from kowalski.database.nights import Nights
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine_room import Standing
 from kowalski.database.quarantined import Quarantined
@@ -41,7 +42,11 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
     programs = system.status()
     # with mongod elsewhere the database answers whatever runs here
     mongod_runs = all(each["ready"] for each in programs if each["program"] == "mongod")
-    processes, quarantine = _of_database(system) if mongod_runs else ([], Standing()._asdict())
+    processes, quarantine, resting = _of_database(system) if mongod_runs else ([], Standing()._asdict(), set())
+    night_only = {program.name for program in system.programs if program.survey in resting}
+    for each in programs:
+        if each["program"] in night_only and each["pid"] is None:
+            each |= {"state": "resting", "ready": True}
     return {
         "ready": all(each["ready"] for each in programs),
         "folder": str(system.folder),
@@ -73,22 +78,23 @@ def _of_containers(as_json: bool) -> int:
     return 0 if ready else 1
 
 
-def _of_database(system: LocalSystem) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Signs of life, and what quarantine holds, with its alarm."""
+def _of_database(system: LocalSystem) -> tuple[list[dict[str, Any]], dict[str, Any], set[str]]:
+    """Signs of life, what quarantine holds, with its alarm, and the surveys whose programs wait for their next night."""
     database = connect(system.config.database, "reader")
     try:
         alive = Processes(database).alive()
         here = [each for each in alive if each["host"] == socket.gethostname()] if in_container() else alive
+        resting = Nights(database).resting()
     except DatabaseError:  # the table shows mongod's state
         database.client.close()
-        return [], Standing()._asdict()
+        return [], Standing()._asdict(), set()
     try:
         standing = Quarantined(database).standing()
     except DatabaseError as error:
-        return here, Standing()._asdict() | {"alarm": f"quarantine can't be counted: {error}"}
+        return here, Standing()._asdict() | {"alarm": f"quarantine can't be counted: {error}"}, resting
     finally:
         database.client.close()
-    return here, standing._asdict() | {"alarm": standing.alarm(system.config.broker.quarantine_bytes)}
+    return here, standing._asdict() | {"alarm": standing.alarm(system.config.broker.quarantine_bytes)}, resting
 
 
 def _table(report: dict[str, Any]) -> str:

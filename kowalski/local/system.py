@@ -34,8 +34,8 @@ from kowalski.log import get_logger
 
 log = get_logger(__name__)
 
-#: in the environment of every process of a system: its folder
-MARK = "KOWALSKI_SYSTEM"
+#: in the environment of every process of a system: its folder, and where its programs write
+MARK, LOGS = "KOWALSKI_SYSTEM", "KOWALSKI_SYSTEM_LOGS"
 GB = 1024**3
 #: bytes from which on glibc gives memory back as soon as it is free: batches of 10 MB would leave holes in the heap instead, after 60,000
 #: alerts 30 MB of a scheduler and of a broker each; it takes 0.1 CPU ms per alert
@@ -140,6 +140,17 @@ class LocalSystem:
         return system
 
     @classmethod
+    def around(cls) -> Self | None:
+        """The system that this process is a program of, or else what runs in this folder; None: neither is there."""
+        if folder := os.environ.get(MARK):
+            logs = os.environ.get(LOGS)
+            tree = settings_tree([Path(folder) / "config.yaml"], environment={})
+            system = cls(Path(folder), tree, Path(logs) if logs else None, tied=False, receiver=False)
+        else:
+            system = cls.running()
+        return system if system.supervisor.pid() is not None else None
+
+    @classmethod
     def _in_this_folder(cls, tree: dict[str, Any]) -> Self:
         local = tree["local"]
         return cls(ROOT / local["folder"], tree, ROOT / local["logs"], tied=False, receiver=False)
@@ -179,7 +190,7 @@ class LocalSystem:
         names = sorted(self.supervisor.states(), key=lambda name: -wave_of.get(name, 99))
         try:
             for _, wave in groupby(names, key=lambda name: wave_of.get(name, 99)):
-                self._stop_wave(list(wave))
+                self.halt(list(wave))
             self.supervisor.shut_down(timeout=STOP_WAIT)
         except LocalError as error:
             log.warning("%s: its programs end by themselves", error)
@@ -188,8 +199,24 @@ class LocalSystem:
 
     def restart(self, name: str, progress: Progress = _silent) -> None:
         """One program was stopped and is ready again."""
-        self._stop_wave([name])
+        self.halt([name])
         self.start([name], progress)
+
+    def halt(self, names: list[str]) -> None:
+        """Programs have ended; those that did not by themselves were killed by the supervisor."""
+        for name in names:
+            self.supervisor.stop_program(name)
+        began = told = time.monotonic()
+        while time.monotonic() - began < STOP_WAIT + 10:
+            states = self.supervisor.states()
+            left = [name for name in names if states.get(name, {}).get("statename") == "STOPPING"]
+            if not left:
+                return
+            if time.monotonic() - told > 1:  # a signal that comes between fork and exec is lost: say it again
+                told = time.monotonic()
+                for name in left:
+                    self.supervisor.signal_program(name, "TERM")
+            time.sleep(0.05)
 
     def processes(self) -> list[psutil.Process]:
         """All processes of this system that live, children of its programs included."""
@@ -223,6 +250,7 @@ class LocalSystem:
         return ours | {
             "KOWALSKI_CONFIG": str(self.config_file),
             MARK: str(self.folder),
+            LOGS: str(self.supervisor.logs or ""),
             "PYTHONPATH": path,
             "PYTHONUNBUFFERED": "1",
             "MALLOC_MMAP_THRESHOLD_": MMAP_THRESHOLD,
@@ -296,22 +324,6 @@ class LocalSystem:
         log_file = self.supervisor.log_of(program.name)
         lines = self.supervisor.last_lines(program.name)
         return LocalError(f"{program.name} {what}; the end of {log_file}:\n{lines or '(it is empty)'}")
-
-    def _stop_wave(self, names: list[str]) -> None:
-        """Programs have ended; those that did not by themselves were killed by the supervisor."""
-        for name in names:
-            self.supervisor.stop_program(name)
-        began = told = time.monotonic()
-        while time.monotonic() - began < STOP_WAIT + 10:
-            states = self.supervisor.states()
-            left = [name for name in names if states.get(name, {}).get("statename") == "STOPPING"]
-            if not left:
-                return
-            if time.monotonic() - told > 1:  # a signal that comes between fork and exec is lost: say it again
-                told = time.monotonic()
-                for name in left:
-                    self.supervisor.signal_program(name, "TERM")
-            time.sleep(0.05)
 
     def _end(self, orphans: list[psutil.Process]) -> None:
         """Processes that nobody looks after any more have ended."""

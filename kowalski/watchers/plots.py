@@ -10,12 +10,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
+from kowalski.html_report import COLORS
 from kowalski.watchers.day import FROM_LEDGER, Day, Series, bounds
 
 #: inches of a page of the PDF, A4 across
 PAGE = (11.69, 8.27)
 THOUSANDS = StrMethodFormatter("{x:,g}")
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def plots_of(day: Day) -> dict[str, Figure]:

@@ -1,5 +1,6 @@
 """The arguments of a request for a night, and what is said of one."""
 
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
@@ -54,10 +55,33 @@ class PartitionAccount(BaseModel):
     balance: int = Field(description="how many these are: 0 where nothing is missing")
 
 
+class NightStep(BaseModel):
+    """A state that a night was in, and what led there."""
+
+    state: str = Field(description="waiting, running, draining, done or reported")
+    at: datetime
+    why: str
+
+
+class ConductedNight(BaseModel):
+    """Where a survey's night is."""
+
+    survey: str
+    night: str
+    state: str = Field(description="waiting, running, draining, done or reported")
+    since: datetime
+    why: str = Field(description="what it waits for, or what led there")
+    steps: list[NightStep]
+    messages: int = Field(description="how many Kafka had when it was last looked at")
+    grew_at: datetime = Field(description="when that was last found to be more than before")
+    stopped: bool = Field(description="whether an operator said that it is over")
+
+
 class NightBooks(BaseModel):
-    """A night's ledger."""
+    """A night's ledger, and where the night is, of the surveys whose nights are conducted."""
 
     night: str
     balance: int = Field(description="messages that are unaccounted for: 0 where nothing is missing")
     total: dict[str, int]
     accounts: list[PartitionAccount]
+    conducted: list[ConductedNight]

@@ -1,0 +1,1 @@
+"""Nights conducted from their topics to their reports."""
