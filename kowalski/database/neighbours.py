@@ -39,6 +39,12 @@ class Neighbours:
         found = self.catalogs.cones(catalog, places, radius * ARCSEC, {}, dict.fromkeys(("_id", *fields), 1))
         return [rows[0] if rows else {} for rows in found]
 
+    def places(self, catalog: str, ids: Sequence[Any]) -> dict[Any, dict[str, Any]]:
+        """``ra`` and ``dec`` (deg) and ``coordinates`` of a catalogue's rows, by ``_id``; of those that are there."""
+        with translated(f"positions of {catalog}"):
+            found = self.database[catalog].find({"_id": {"$in": list(ids)}}, {"ra": 1, "dec": 1, "coordinates": 1})
+            return {each.pop("_id"): each for each in found if "coordinates" in each}
+
     def light_curves(self, collection: str, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
         """The points of matchfiles' sources, by ``_id``; of those that are there."""
         with translated(f"light curves of {collection}"):

@@ -15,11 +15,12 @@ from kowalski.alerts.coordinates import position
 from kowalski.crossmatch.pixels import with_pixels
 from kowalski.database.catalogs import catalog_indexes
 from kowalski.database.indexes import Index
+from kowalski.database.neighbours import Neighbours
 from kowalski.errors import IngestError
 from kowalski.ingesters.cuts import Cut
 from kowalski.ingesters.formats import ENDINGS, open_table
 from kowalski.ingesters.formats.table import Block, Column, Layout, Table, python_values
-from kowalski.ingesters.recipe import PIECE, STRETCH, Piece, Recipe, Rejected, ranges
+from kowalski.ingesters.recipe import PIECE, STRETCH, Document, Piece, Recipe, Rejected, ranges
 
 #: names of the columns of a position, in any case, the first ones that a table has
 POSITIONS = (
@@ -57,6 +58,7 @@ class Catalog(Recipe):
     keep : conditions that rows must meet, such as ``Quality_flag == 0``
     layout : what the files don't say of themselves
     more : indexes beside those of positions
+    placed_by : the catalogue whose rows have the positions instead, and the column that has their ``_id``
     """
 
     name: str
@@ -72,6 +74,7 @@ class Catalog(Recipe):
     keep: tuple[str, ...] = ()
     layout: Layout = Layout()
     more: tuple[Index, ...] = ()
+    placed_by: tuple[str, str] | None = None
 
     @property
     def parts(self) -> Mapping[str, str]:  # type: ignore[override]
@@ -88,6 +91,7 @@ class Catalog(Recipe):
     @cached_property
     def _layout(self) -> Layout:
         needed = {*(self.columns or ()), *(cut.column for cut in self._cuts), *([self.id] if self.id else [])}
+        needed |= {self.placed_by[1]} if self.placed_by else set()
         texts = {*self.layout.text, *([self.id] if self.id and self.id_is_text else [])}
         return Layout(**{**vars(self.layout), "needed": tuple(sorted(needed)), "text": frozenset(texts)})
 
@@ -100,7 +104,7 @@ class Catalog(Recipe):
         """
         table = open_table(path, self._layout)
         try:
-            table.must_have([*self._layout.needed, *_place_columns(self.position, table)])
+            table.must_have([*self._layout.needed, *self._place(table)])
             for own in map(self._field, self.columns or table.names):
                 if not own or own.startswith("$") or "." in own or own in ("_id", "coordinates"):
                     raise IngestError(f"{path.name}: a document can't have a field {own!r}: rename the column")
@@ -121,7 +125,7 @@ class Catalog(Recipe):
 
     def pieces(self, path: Path, first: int, last: int | None) -> Iterator[Piece]:
         with self.open(path) as table:
-            place = _place_columns(self.position, table)
+            place = self._place(table)
             for block in table.blocks(first, last, PIECE):
                 yield self._piece(path, table, place, block)
 
@@ -130,10 +134,10 @@ class Catalog(Recipe):
         kept = np.ones(block.rows, bool)
         for cut in self._cuts:
             kept &= cut.holds(block.columns[cut.column])
-        ra, dec = (_degrees(block.columns[name], table.units.get(name)) for name in place)
-        ra = np.where(ra == 360.0, 0.0, ra)
-        for row in np.flatnonzero(~((ra >= 0) & (ra < 360) & (np.abs(dec) <= 90))).tolist():
-            fault.setdefault(row, _misplaced(place, ra[row], dec[row]))
+        coordinates: list[Any] = [None] * block.rows
+        if place:
+            coordinates, misplaced = _coordinates(table, block, place)
+            fault = misplaced | fault
         names = self.columns or table.names
         for name in names:
             for row, value in _too_large(block.columns[name]):
@@ -145,18 +149,41 @@ class Catalog(Recipe):
         chosen = [row for row in np.flatnonzero(kept).tolist() if row not in fault]
         values = [python_values(_converted(block.columns[name], self.converted.get(name), name)) for name in names]
         fields, rows = [self._field(name) for name in names], list(zip(*values, strict=True))
-        places = zip(ra[chosen].tolist(), dec[chosen].tolist(), strict=True)
         documents = [
             {
                 "_id": ids[row],
                 **{name: value for name, value in zip(fields, rows[row], strict=True) if value is not None},
-                "coordinates": position(*place),
+                **({"coordinates": coordinates[row]} if place else {}),
             }
-            for row, place in zip(chosen, places, strict=True)
+            for row in chosen
         ]
         rejected = [Rejected(block.first + row, fault[row]) for row in sorted(fault) if kept[row]]
         cut_rows = int(block.rows - kept.sum())
-        return Piece(block.first + block.rows, block.rows, {"rows": with_pixels(documents)}, cut_rows, rejected)
+        return Piece(
+            block.first + block.rows,
+            block.rows,
+            {"rows": with_pixels(documents) if place else documents},
+            cut_rows,
+            rejected,
+        )
+
+    def enrich(self, part: str, documents: list[Document], neighbours: Neighbours) -> Mapping[int, str]:
+        """The positions that another catalogue has."""
+        if self.placed_by is None:
+            return {}
+        catalog, column = self.placed_by
+        keys = [document.get(self._field(column)) for document in documents]
+        places = neighbours.places(catalog, [key for key in keys if key is not None])
+        for document, key in zip(documents, keys, strict=True):
+            document |= {name: value for name, value in places.get(key, {}).items() if name not in document}
+        with_pixels([document for document in documents if "coordinates" in document])
+        return {
+            place: f"no position: {catalog} has no row {key!r}" for place, key in enumerate(keys) if key not in places
+        }
+
+    def _place(self, table: Table) -> tuple[str, ...]:
+        """The columns of the position, if it is one of the table's."""
+        return () if self.placed_by else _place_columns(self.position, table)
 
     def _field(self, column: str) -> str:
         return self.renamed.get(column, column).strip()
@@ -211,6 +238,16 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
+
+
+def _coordinates(table: Table, block: Block, place: Sequence[str]) -> tuple[list[Any], dict[int, str]]:
+    """What documents have of each row's position, and why some rows have none."""
+    ra, dec = (_degrees(block.columns[name], table.units.get(name)) for name in place)
+    ra = np.where(ra == 360.0, 0.0, ra)
+    there = (ra >= 0) & (ra < 360) & (np.abs(dec) <= 90)
+    faults = {row: _misplaced(place, ra[row], dec[row]) for row in np.flatnonzero(~there).tolist()}
+    places = zip(ra.tolist(), dec.tolist(), there.tolist(), strict=True)
+    return [position(*each) if good else None for *each, good in places], faults
 
 
 def _misplaced(place: Sequence[str], ra: float, dec: float) -> str:

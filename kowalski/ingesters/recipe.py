@@ -86,8 +86,9 @@ class Recipe(ABC):
         """Indexes of a part's collection."""
         return []
 
-    def enrich(self, part: str, documents: list[Document], neighbours: Neighbours) -> None:  # noqa: B027 - most have nothing to add
-        """Add to documents what the database knows of them."""
+    def enrich(self, part: str, documents: list[Document], neighbours: Neighbours) -> Mapping[int, str]:
+        """Add to documents what the database knows of them; why some, by their place among them, can't be stored without it."""
+        return {}
 
     def collections(self, tag: str | None) -> dict[str, str]:
         """The collections by parts, for a release."""

@@ -129,8 +129,8 @@ def _done(plan: Plan, stretch: Stretch, piece: Piece, ingests: Ingests | None, o
             outcome.join(Outcome(lacking=lacking[:NAMED], differing=differing[:NAMED], number_lacking=len(lacking), number_differing=len(differing)))  # fmt: skip
             stored, known = 0, len(documents) - len(lacking)
         else:
-            stored, known, clashes = _store(plan, part, documents, ingests)
-            rejected += [Rejected(-1, f"another row has the identifier {documents[place]['_id']!r}") for place in clashes if part == main]  # fmt: skip
+            stored, known, reasons = _store(plan, part, documents, ingests)
+            rejected += [Rejected(-1, reason) for reason in reasons if part == main]
         if part == main:
             counts |= {"stored": stored, "known": known}
     counts["rejected"] = len(rejected)
@@ -139,12 +139,14 @@ def _done(plan: Plan, stretch: Stretch, piece: Piece, ingests: Ingests | None, o
     return counts
 
 
-def _store(plan: Plan, part: str, documents: list[Document], ingests: Ingests) -> tuple[int, int, list[int]]:
+def _store(plan: Plan, part: str, documents: list[Document], ingests: Ingests) -> tuple[int, int, list[str]]:
+    """How many documents are new and how many were there, and why others could not be stored."""
     collection = INCOMING + plan.collections[part] if plan.staged else plan.collections[part]
-    if documents:
-        plan.recipe.enrich(part, documents, Neighbours(ingests.database))
-    written = (ingests.merge if plan.recipe.merges else ingests.write)(collection, documents)
-    return written.stored, written.known, written.clashes
+    refused = plan.recipe.enrich(part, documents, Neighbours(ingests.database)) if documents else {}
+    whole = [document for place, document in enumerate(documents) if place not in refused]
+    written = (ingests.merge if plan.recipe.merges else ingests.write)(collection, whole)
+    clashes = [f"another row has the identifier {whole[place]['_id']!r}" for place in written.clashes]
+    return written.stored, written.known, [*refused.values(), *clashes]
 
 
 def _write_rejects(path: Path, file: str, rejected: list[Rejected]) -> None:

@@ -1,7 +1,7 @@
 """Features of ZTF's sources, as van Roestel et al. 2021 (AJ 161, 267) define them, and what the database knows of the sources."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +85,7 @@ class ZtfFeatures(Recipe):
                     block.first + block.rows, block.rows, {"features": with_pixels(documents)}, rejected=rejected
                 )
 
-    def enrich(self, part: str, documents: list[Document], neighbours: Neighbours) -> None:
+    def enrich(self, part: str, documents: list[Document], neighbours: Neighbours) -> Mapping[int, str]:
         places = [(each["ra"], each["dec"]) for each in documents]
         for document, (number, braai) in zip(documents, neighbours.alerts("ZTF_alerts", places, NEAR), strict=True):
             document["n_ztf_alerts"] = number
@@ -99,6 +99,7 @@ class ZtfFeatures(Recipe):
             points = [(each["hjd"], each["mag"]) for each in curves.get(document["_id"], []) if good(each)]
             if len(points) > 1:
                 document["dmdt"] = {VERSION: dmdt(*np.array(points).T).tolist()}
+        return {}
 
 
 def good(point: Document) -> bool:

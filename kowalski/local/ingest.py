@@ -55,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--collection", help="the collection to write")
     other.add_argument("--ra", help="column of the right ascension (default: found by its name)")
     other.add_argument("--dec", help="column of the declination")
+    other.add_argument("--position-from", metavar="COLLECTION", help="a catalogue that has the positions instead, by the identifiers of its rows")  # fmt: skip
+    other.add_argument("--position-id", metavar="COLUMN", help="column of these identifiers (default: that of --id)")
     other.add_argument("--id", help="column of the identifier (default: one is made of the file's name and the row)")
     other.add_argument("--keep", action="append", default=[], metavar="CONDITION", help="keep rows that meet it, such as 'Quality_flag == 0'; may be repeated")  # fmt: skip
 
@@ -101,7 +103,8 @@ def _in_container(arguments: argparse.Namespace) -> int:
     path = arguments.path.resolve()
     folder, place = (path, "/from") if path.is_dir() else (path.parent, f"/from/{path.name}")
     texts = {
-        name: getattr(arguments, name) for name in ("tag", "max_docs", "processes", "collection", "ra", "dec", "id")
+        name: getattr(arguments, name)
+        for name in ("tag", "max_docs", "processes", "collection", "ra", "dec", "position_from", "position_id", "id")
     }
     options = [f"--{name.replace('_', '-')}={value}" for name, value in texts.items() if value is not None]
     options += [f"--keep={each}" for each in arguments.keep]
@@ -118,10 +121,13 @@ def chosen(arguments: argparse.Namespace) -> Recipe:
     ------
     IngestError : there is none of this name, or the options are another one's
     """
-    own = {name: getattr(arguments, name) for name in ("collection", "ra", "dec", "id", "keep")}
+    own = {
+        name: getattr(arguments, name)
+        for name in ("collection", "ra", "dec", "position_from", "position_id", "id", "keep")
+    }
     if arguments.recipe != "catalog":
         recipe = recipe_of(arguments.recipe)
-        if given := [f"--{name}" for name, value in own.items() if value]:
+        if given := [f"--{name.replace('_', '-')}" for name, value in own.items() if value]:
             raise IngestError(f"{', '.join(given)}: only the recipe catalog has this; {recipe.name} knows it")
         if arguments.tag and recipe.tag is None:
             raise IngestError(f"--tag: {recipe.name} has no releases")
@@ -130,12 +136,17 @@ def chosen(arguments: argparse.Namespace) -> Recipe:
         raise IngestError("the recipe catalog needs --collection NAME")
     if bool(own["ra"]) != bool(own["dec"]):
         raise IngestError("--ra and --dec go together")
+    placed_by = (own["position_from"], own["position_id"] or own["id"]) if own["position_from"] else None
+    if placed_by and (own["ra"] or not placed_by[1]):
+        raise IngestError("--position-from needs --position-id or --id, and neither --ra nor --dec")
+    if own["position_id"] and not placed_by:
+        raise IngestError("--position-id is for --position-from")
     if own["collection"].startswith(("system.", "_")) or "$" in own["collection"]:
         raise IngestError(f"--collection {own['collection']}: no name for a catalogue")
     for condition in own["keep"]:
         Cut.parse(condition)
     place = (own["ra"], own["dec"]) if own["ra"] else None
-    return Catalog("catalog", "a catalogue", own["collection"], table_files("*"), place, own["id"], keep=tuple(own["keep"]))  # fmt: skip
+    return Catalog("catalog", "a catalogue", own["collection"], table_files("*"), place, own["id"], keep=tuple(own["keep"]), placed_by=placed_by)  # fmt: skip
 
 
 def planned(arguments: argparse.Namespace, recipe: Recipe, config: Config) -> tuple[Plan, Ingests]:

@@ -211,3 +211,42 @@ def test_matching_begins_anew_with_a_catalogue_of_other_rows(
     Rematches(mongo).begin("other", {"ZTF": {"rows": 3}})
     ingest(run_ingest, write(tmp_path / "sky.fits", simulated(3)))
     assert [each["catalog"] for each in mongo["rematches"].find()] == ["other"]
+
+
+def test_positions_of_another_catalogue(run_ingest: Run, tmp_path: Path, mongo: MongoDatabase) -> None:
+    """Rows without a position have that of the row of another catalogue that they name; those that name none are told of."""
+    (tmp_path / "sky.csv").write_text("id,ra,dec\n1,10.5,-3.25\n2,359.5,80\n")
+    run_ingest("catalog", tmp_path / "sky.csv", "--collection", "sky", "--id", "id")
+    (tmp_path / "z.csv").write_text("name,of,z\na,2,0.1\nb,1,0.2\nc,3,0.3\nd,,0.4\n")
+    options = ("--collection", "redshifts", "--id", "name", "--position-from", "sky", "--position-id", "of")
+    status, figures = run_ingest("catalog", tmp_path / "z.csv", *options)
+    assert (status, figures["stored"], figures["rejected"]) == (0, 2, 2)
+    reasons = [json.loads(line)["reason"] for line in Path(figures["rejects"]).read_text().splitlines()]
+    assert reasons == ["no position: sky has no row 3", "no position: sky has no row None"]
+    rows = {row.pop("_id"): row for row in mongo["redshifts"].find()}
+    sky = {row.pop("_id"): row for row in mongo["sky"].find()}
+    for name, place, z in (("a", 2, 0.1), ("b", 1, 0.2)):
+        assert rows[name] == {
+            "name": name,
+            "of": place,
+            "z": z,
+            **{key: value for key, value in sky[place].items() if key != "id"},
+        }
+    assert "radec__id" in mongo["redshifts"].index_information()
+    assert run_ingest("catalog", tmp_path / "z.csv", *options, "--verify")[1]["differing"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--position-from", "sky"), "--position-from needs --position-id or --id"),
+        (("--position-id", "of"), "--position-id is for --position-from"),
+        (("--position-from", "sky", "--id", "id", "--ra", "ra", "--dec", "dec"), "and neither --ra nor --dec"),
+    ],
+)
+def test_positions_that_are_asked_for_otherwise(
+    run_ingest: Run, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "z.csv").write_text("id,z\n1,0.1\n")
+    with pytest.raises(IngestError, match=said):
+        run_ingest("catalog", tmp_path / "z.csv", "--collection", "redshifts", *options)
