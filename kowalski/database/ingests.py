@@ -48,6 +48,11 @@ class Ingests:
         with translated("look up ingestions"):
             return self.runs.find_one({"_id": target, "finished": None})
 
+    def all_unfinished(self) -> dict[str, datetime]:
+        """Collection -> since when, of every ingestion that did not come to its end yet."""
+        with translated("look up ingestions"):
+            return {each["_id"]: each["started"] for each in self.runs.find({"finished": None}, sort=[("_id", 1)])}
+
     def exists(self, collection: str) -> bool:
         """Whether there is a collection of a name."""
         with translated("list collections"):

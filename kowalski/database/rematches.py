@@ -79,6 +79,12 @@ class Rematches:
         found = self.collection.find({"catalog": catalog}, {"_id": 0, "holder": 0})
         return {document["survey"]: Standing(**document) for document in found}
 
+    @translated("read where matching stands")
+    def unfinished(self) -> list[Standing]:
+        """What was begun with any catalogue, and is not at its end."""
+        found = self.collection.find({"finished_at": None}, {"_id": 0, "holder": 0}, sort=[("_id", 1)])
+        return [Standing(**document) for document in found]
+
     def begin(self, catalog: str, versions: Mapping[str, Version]) -> list[Standing]:
         """Begin with the objects of some surveys anew, each with its version of a catalogue."""
         begun = self.now()

@@ -3,15 +3,18 @@
 import argparse
 import json
 import socket
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from kowalski.config import in_container
-from kowalski.database.client import connect
+from kowalski.database.client import MongoDatabase, connect
+from kowalski.database.ingests import Ingests
 from kowalski.database.nights import Nights
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine_room import Standing
 from kowalski.database.quarantined import Quarantined
+from kowalski.database.rematches import Rematches
 from kowalski.errors import DatabaseError
 from kowalski.local import compose
 from kowalski.local.system import LocalSystem
@@ -42,8 +45,8 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
     programs = system.status()
     # with mongod elsewhere the database answers whatever runs here
     mongod_runs = all(each["ready"] for each in programs if each["program"] == "mongod")
-    processes, quarantine, resting = _of_database(system) if mongod_runs else ([], Standing()._asdict(), set())
-    night_only = {program.name for program in system.programs if program.survey in resting}
+    said = _of_database(system) if mongod_runs else _Said()
+    night_only = {program.name for program in system.programs if program.survey in said.resting}
     for each in programs:
         if each["program"] in night_only and each["pid"] is None:
             each |= {"state": "resting", "ready": True}
@@ -53,9 +56,10 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
         "api": f"http://{system.config.server.host}:{system.config.server.port}",
         "posting": system.config.misc.broker,
         "programs": programs,
-        "processes": processes,
-        "quarantine": {"alarm": "", **quarantine, "max_bytes": system.config.broker.quarantine_bytes},
-        "model_problems": {p["survey"]: p["model_problems"] for p in processes if p.get("model_problems")},
+        "processes": said.processes,
+        "unfinished": said.unfinished,
+        "quarantine": {"alarm": "", **said.quarantine, "max_bytes": system.config.broker.quarantine_bytes},
+        "model_problems": {p["survey"]: p["model_problems"] for p in said.processes if p.get("model_problems")},
     }
 
 
@@ -78,23 +82,43 @@ def _of_containers(as_json: bool) -> int:
     return 0 if ready else 1
 
 
-def _of_database(system: LocalSystem) -> tuple[list[dict[str, Any]], dict[str, Any], set[str]]:
-    """Signs of life, what quarantine holds, with its alarm, and the surveys whose programs wait for their next night."""
-    database = connect(system.config.database, "reader")
+@dataclass
+class _Said:
+    """What the database says, as far as it can be asked."""
+
+    processes: list[dict[str, Any]] = field(default_factory=list)
+    quarantine: dict[str, Any] = field(default_factory=lambda: Standing()._asdict())
+    resting: set[str] = field(default_factory=set)
+    unfinished: list[str] = field(default_factory=list)
+
+
+def _of_database(system: LocalSystem) -> _Said:
+    """Signs of life, what quarantine holds, with its alarm, which surveys wait for their next night, and long work that is not at its end."""
+    said, database = _Said(), connect(system.config.database, "reader")
     try:
         alive = Processes(database).alive()
-        here = [each for each in alive if each["host"] == socket.gethostname()] if in_container() else alive
-        resting = Nights(database).resting()
-    except DatabaseError:  # the table shows mongod's state
-        database.client.close()
-        return [], Standing()._asdict(), set()
-    try:
+        said.processes = [each for each in alive if each["host"] == socket.gethostname()] if in_container() else alive
+        said.resting, said.unfinished = Nights(database).resting(), _unfinished(database)
         standing = Quarantined(database).standing()
-    except DatabaseError as error:
-        return here, Standing()._asdict() | {"alarm": f"quarantine can't be counted: {error}"}, resting
+        said.quarantine = standing._asdict() | {"alarm": standing.alarm(system.config.broker.quarantine_bytes)}
+    except DatabaseError as error:  # where it is away altogether, the table shows mongod's state
+        if said.processes:
+            said.quarantine["alarm"] = f"quarantine can't be counted: {error}"
     finally:
         database.client.close()
-    return here, standing._asdict() | {"alarm": standing.alarm(system.config.broker.quarantine_bytes)}, resting
+    return said
+
+
+def _unfinished(database: MongoDatabase) -> list[str]:
+    """Ingestions and matchings that go on now, or were interrupted, and how these are gone on with."""
+    ingests = [
+        f"ingestion into {target}, begun {since:%Y-%m-%d %H:%M} UTC, is not finished: if none runs, ingest --resume goes on with it"
+        for target, since in Ingests(database).all_unfinished().items()
+    ]
+    return ingests + [
+        f"matching of {each.survey} with {each.catalog}, begun {each.begun:%Y-%m-%d %H:%M} UTC: {each.done} objects are done; if none runs, rematch {each.catalog} goes on with it"
+        for each in Rematches(database).unfinished()
+    ]
 
 
 def _table(report: dict[str, Any]) -> str:
@@ -111,6 +135,7 @@ def _table(report: dict[str, Any]) -> str:
         lines.append(f"{process['program']} {process.get('survey') or ''}: {work}")
     if not report["posting"]:
         lines.append("posting is off (misc.broker): what passes filters is counted, and not sent")
+    lines += report["unfinished"]
     quarantine = report["quarantine"]
     if quarantine["packets"]:
         held = f"{quarantine['packets']} packets, {quarantine['held'] / 1e6:.1f} MB"
