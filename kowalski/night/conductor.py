@@ -44,9 +44,12 @@ class Conductor:
     ----------
     crew : what starts and stops programs
     told : is told of every change of state
+    slack : where reports are sent, too
     """
 
-    def __init__(self, config: Config, database: MongoDatabase, crew: Crew, told: Told | None = None):
+    def __init__(
+        self, config: Config, database: MongoDatabase, crew: Crew, told: Told | None = None, slack: Slack | None = None
+    ):
         self._config, self._database, self._crew = config, database, crew
         self._told = told or (lambda night, state, why: log.info("%s %s: %s: %s", night.survey, night.night, state, why))  # fmt: skip
         self.nights = Nights(database)
@@ -54,8 +57,7 @@ class Conductor:
         self._rules = Rules(timedelta(minutes=settings.quiet_minutes), timedelta(hours=settings.longest_drain_hours))
         self._surveys = {name: get_survey(name).with_topic(config.kafka.topics.get(name)) for name in enabled_surveys(config.enabled)}  # fmt: skip
         self._lookouts = {name: Lookout(survey, config, database) for name, survey in self._surveys.items()}
-        self._slack: Slack | None = slack_of(config.slack.slack_bot_token, config.slack.slack_channel_id)
-        self._slack_failures, self._slack_after = 0, 0.0
+        self._slack, self._slack_failures, self._slack_after = slack, 0, 0.0
         self._seen: dict[tuple[str, str], float] = {}
 
     def close(self) -> None:
@@ -168,7 +170,8 @@ def conduct(
 ) -> None:
     """Conduct the nights, one conductor at a time, until told to stop; or until that is so, looked at after each step."""
     database = connect(config.database)
-    conductor = Conductor(config, database, Crew(LocalSystem.around()), told)
+    slack = slack_of(config.slack.slack_bot_token, config.slack.slack_channel_id)
+    conductor = Conductor(config, database, Crew(LocalSystem.around()), told, slack)
     watch = Watch(PROGRAM, database)
 
     def step() -> None:

@@ -8,6 +8,7 @@ import requests
 
 from kowalski.database.client import connect
 from kowalski.database.nights import Night, Nights
+from kowalski.errors import SourceError
 from kowalski.local.status import report_of
 from kowalski.local.system import LocalSystem
 from kowalski.night.conductor import Conductor
@@ -15,6 +16,7 @@ from kowalski.night.course import State
 from kowalski.night.crew import Crew
 from kowalski.simulation.night import simulate
 from kowalski.simulation.publish import Publisher
+from kowalski.watchers.slack import Slack
 
 #: yesterday's: it is over, so that nothing but its alerts is waited for
 NIGHT = f"{datetime.now(UTC) - timedelta(days=1):%Y%m%d}"
@@ -29,9 +31,10 @@ class Looks:
         self.nights = Nights(self.database)
         self.told: list[str] = []
 
-    def look(self) -> Night:
+    def look(self, slack: Slack | None = None) -> Night:
         """What a new conductor makes of the night."""
-        conductor = Conductor(self.system.config, self.database, Crew(self.system), lambda _, state, why: self.told.append(f"{state}: {why}"))  # fmt: skip
+        crew = Crew(self.system)
+        conductor = Conductor(self.system.config, self.database, crew, lambda _, state, why: self.told.append(f"{state}: {why}"), slack)  # fmt: skip
         conductor.step()
         conductor.close()
         night = self.nights.of("ZTF", NIGHT)
@@ -45,6 +48,21 @@ class Looks:
             if night.state == state:
                 return night
         pytest.fail(f"{night.state}, not {state}: {night.why}")
+
+
+class Channel(Slack):
+    """In place of Slack's, which is not here; `tests/watchers` has what goes over the wire."""
+
+    def __init__(self, refusals: int):
+        super().__init__("xoxb-none", "C1")
+        self.refusals = refusals
+        self.sent: list[tuple[str, bytes, str]] = []
+
+    def send(self, files: dict[str, bytes], comment: str) -> None:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise SourceError("Slack refuses: ratelimited", retriable=True)
+        self.sent += [(name, content, comment) for name, content in files.items()]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +140,16 @@ def test_late_alerts_make_it_run_again(looks: Looks) -> None:
     page = looks.nights.report(NIGHT)
     assert page is not None
     assert f"{ALERTS + more} alerts stored".encode() in page
+
+
+def test_its_report_is_sent_once(looks: Looks) -> None:
+    """To the channel, after it was refused there, and not by the next conductor again."""
+    channel = Channel(refusals=1)
+    for _ in range(4):
+        looks.look(channel)
+    (name, page, comment) = channel.sent[0]
+    assert (len(channel.sent), name, comment) == (1, f"kowalski_{NIGHT}.html", f"Kowalski, night {NIGHT}")
+    assert page == looks.nights.report(NIGHT)
 
 
 def test_a_night_that_is_stopped(looks: Looks) -> None:
