@@ -100,6 +100,12 @@ class Nights:
         return [_night(each) for each in self._nights.find({"state": {"$in": list(states)}}, sort=[("night", 1), ("survey", 1)])]  # fmt: skip
 
     @translated("list nights")
+    def not_in(self, state: str, since: str) -> list[Night]:
+        """The nights that are in another state, and all from a date (YYYYMMDD) on, the oldest first."""
+        wanted = {"night": {"$exists": True}, "$or": [{"state": {"$ne": state}}, {"night": {"$gte": since}}]}
+        return [_night(each) for each in self._nights.find(wanted, sort=[("night", 1), ("survey", 1)])]
+
+    @translated("list nights")
     def on(self, night: str) -> list[Night]:
         """That night, of every survey that has one."""
         return [_night(each) for each in self._nights.find({"night": night}, sort=[("survey", 1)])]

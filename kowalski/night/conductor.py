@@ -11,7 +11,7 @@ from kowalski.alerts.survey import enabled_surveys, get_survey
 from kowalski.config import load_config
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.database.nights import Night, Nights
-from kowalski.errors import SourceError
+from kowalski.errors import DatabaseError, LocalError, SourceError
 from kowalski.local.system import LocalSystem
 from kowalski.log import get_logger
 from kowalski.night.course import AT_WORK, Rules, State, next_step
@@ -59,6 +59,7 @@ class Conductor:
         self._lookouts = {name: Lookout(survey, config, database) for name, survey in self._surveys.items()}
         self._slack, self._slack_failures, self._slack_after = slack, 0, 0.0
         self._seen: dict[tuple[str, str], float] = {}
+        self._problems: dict[str, str] = {}
 
     def close(self) -> None:
         """Leave Kafka."""
@@ -71,26 +72,29 @@ class Conductor:
         for name, survey in self._surveys.items():
             self.nights.begin(name, f"{survey.night_at(now):%Y%m%d}", State.WAITING, "it is its turn")
 
-    def step(self) -> None:
-        """One look at each night that is not reported, or was lately; what its state asks for is done."""
+    def step(self) -> dict[str, str]:
+        """One look at each night that is not reported, or was lately; what its state asks for is done.
+
+        Returns what went wrong, by night: that is tried again with the next look, and keeps no other night waiting.
+        """
+        problems = {}
         for night in self._open():
             if self._is_due(night):
-                self._conduct(night)
+                try:
+                    self._conduct(night)
+                except (LocalError, SourceError, DatabaseError) as error:
+                    problems[f"{night.survey} {night.night}"] = str(error)
+        for name in problems.keys() - self._problems.keys():
+            log.warning("%s: %s", name, problems[name])
+        self._problems = problems
         self._send_reports()
-
-    def is_idle(self) -> bool:
-        """Whether every night that is known is reported."""
-        return not self.nights.in_states([state for state in State if state is not State.REPORTED])
+        return problems
 
     def _open(self) -> list[Night]:
         """The nights to be looked at, of surveys that are enabled."""
-        latest = {f"{survey.night_at(datetime.now(UTC) - timedelta(days=LATE)):%Y%m%d}" for survey in self._surveys.values()}  # fmt: skip
-        return [
-            night
-            for night in self.nights.in_states(list(State))
-            if night.survey in self._surveys
-            and not (night.state == State.REPORTED and (night.stopped or night.night < min(latest)))
-        ]
+        lately = f"{datetime.now(UTC) - timedelta(days=LATE):%Y%m%d}"
+        known = self.nights.not_in(State.REPORTED, lately)
+        return [each for each in known if each.survey in self._surveys and not (each.state == State.REPORTED and each.stopped)]  # fmt: skip
 
     def _is_due(self, night: Night) -> bool:
         """Nights under way are looked at each time, others now and then."""
@@ -176,7 +180,7 @@ def conduct(
 
     def step() -> None:
         conductor.begin_tonight()
-        conductor.step()
+        watch.figures["problems"] = conductor.step()
         if until(conductor):
             raise SystemExit(0)
 

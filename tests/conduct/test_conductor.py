@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
+from kowalski.alerts.survey import get_survey
 from kowalski.database.client import connect
 from kowalski.database.nights import Night, Nights
 from kowalski.errors import SourceError
@@ -87,12 +88,11 @@ def running(looks: Looks) -> set[str]:
 
 def test_a_night_is_conducted(looks: Looks) -> None:
     """Its programs run while it does and rest when it is done; its books balance, and there is a page about it."""
-    looks.nights.begin("ZTF", NIGHT, State.WAITING, "the test began it")
-    assert looks.look().state == State.WAITING, "there is no topic"
-    assert running(looks) == set()
     with Publisher(looks.system.config.kafka.bootstrap_servers, partitions=2) as publisher:
         for packet in simulate(ALERTS, seed=3, night=NIGHT):
             publisher.send(f"ztf_{NIGHT}_programid1", packet.data, "a packet")
+    looks.nights.begin("ZTF", NIGHT, State.WAITING, "the test began it")
+    assert running(looks) == set()
     assert looks.look().state == State.RUNNING
     assert running(looks) == {"dask-cluster-ztf", "alert-broker-ztf", "dask-worker-ztf-1"}, (
         "half of the alerts wait for each"
@@ -154,8 +154,12 @@ def test_its_report_is_sent_once(looks: Looks) -> None:
 
 def test_a_night_that_is_stopped(looks: Looks) -> None:
     """An operator's word ends a night that waits; one without alerts has a report all the same."""
-    tonight = f"{datetime.now(UTC):%Y%m%d}"
+    tonight = f"{get_survey('ZTF').night_at(datetime.now(UTC)):%Y%m%d}"
     looks.nights.begin("ZTF", tonight, State.WAITING, "the test began it")
+    looks.look()
+    night = looks.nights.of("ZTF", tonight)
+    assert night is not None
+    assert night.state == State.WAITING, "there is no topic, and it is not noon yet"
     looks.nights.stop("ZTF", tonight)
     for _ in range(2):
         looks.look()

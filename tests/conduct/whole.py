@@ -70,10 +70,10 @@ class Conducted:
         self.system.stop()
 
     def begin(self) -> None:
-        """The nights wait; the conductor is killed while they do."""
+        """The nights wait, and their first alerts are there: they are over, so that without any they would be done."""
         for survey in self.surveys:
-            self.nights.begin(survey.name, self.night, State.WAITING, "the test began it")
-        self.look()
+            if self.nights.of(survey.name, self.night) is None:
+                self.nights.begin(survey.name, self.night, State.WAITING, "the test began it")
 
     def publish(self, alerts: int) -> None:
         """All packets of the night go to Kafka, of the surveys in turns."""
@@ -87,6 +87,7 @@ class Conducted:
                     if len(some) < TURN:
                         del streams[survey]
                 publisher.flush()
+                self.begin()
                 self.look()
 
     def _packets(self, survey: Survey, number: int) -> Iterator[bytes]:
@@ -164,7 +165,6 @@ def main(arguments: list[str]) -> int:
         tempfile.TemporaryDirectory(prefix="night", dir=RESULTS.parent) as folder,
         Conducted(Path(folder), surveys, console) as conducted,
     ):
-        conducted.begin()
         conducted.publish(alerts)
         conducted.wait()
         found = conducted.findings(alerts)
