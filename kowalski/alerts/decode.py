@@ -42,13 +42,19 @@ MOMENTS = ("timestamp-millis", "timestamp-micros")
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One message of a stream, as it was received."""
+    """One message of a stream, as it was received.
+
+    Attributes
+    ----------
+    kept : it comes out of the packet archive, and need not be put there
+    """
 
     data: bytes
     topic: str = ""
     partition: int = 0
     offset: int = 0
     timestamp: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    kept: bool = False
 
 
 def decode(data: bytes, accept: Callable[[Any], None] = lambda schema: None) -> list[dict[str, Any]]:

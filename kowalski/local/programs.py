@@ -70,7 +70,13 @@ def programs_of(
         programs.append(_receiver(config, folder))
     for survey in enabled_surveys(config.enabled):
         programs += [_dask_cluster(config, survey), *_alert_brokers(config, survey)]
-    programs += [_poster(config), _api(config), *_watchers(config), *_kafka(config, folder, kafka_controller)]
+    programs += [
+        _poster(config),
+        _api(config),
+        *_watchers(config),
+        *_archive_keeper(config),
+        *_kafka(config, folder, kafka_controller),
+    ]
     return sorted((_with_arguments(p, extra.get(p.name, ())) for p in programs), key=lambda program: program.wave)
 
 
@@ -165,6 +171,14 @@ def _watchers(config: Config) -> list[Program]:
         for module, wanted in configured.items()
         if wanted
     ]
+
+
+def _archive_keeper(config: Config) -> list[Program]:
+    """Who closes and uploads files of packets, where packets are kept."""
+    if not config.archive.enabled:
+        return []
+    command = _python("kowalski.archive.packets")
+    return [Program("archive-keeper", 1, command, lambda pid: probes.has_signed(config.database, pid))]
 
 
 def _api(config: Config) -> Program:
