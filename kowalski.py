@@ -54,6 +54,7 @@ COMMANDS = {
     "replay": Command("kowalski.night.replay", "a night again", inside=True),
     "rematch": Command("kowalski.local.rematch", "stored objects matched anew with a catalogue", inside=True),
     "ledger": Command("kowalski.local.ledger", "a night's books: what became of every message", inside=True),
+    "archive": Command("kowalski.local.archive", "packets as they were received: get one, list nights, close a night"),
     "quarantine": Command(
         "kowalski.local.quarantine", "packets that were refused: list, show, replay, discard", inside=True
     ),

@@ -130,7 +130,7 @@ def test_wrong_arguments(chain: Any, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no tarball")
     for source, options, complaint in [
         (tmp_path / "text", (), "can't be read as a tarball"),
-        (tmp_path / "nothing", (), "is nothing: give kafka, quarantine, dir:PATH"),
+        (tmp_path / "nothing", (), "is nothing: give kafka, quarantine, archive, dir:PATH"),
         (Path("kafka"), ("--history-only",), "--history-only is for archives"),
     ]:
         status, said = replayed(chain, source, *options)
