@@ -2,13 +2,12 @@
 
 import socket
 
-from kowalski.archive.packets.keeper import Keeper
+from kowalski.archive.packets.keeper import PROGRAM, Keeper
 from kowalski.config import load_config
 from kowalski.database.client import connect
 from kowalski.program import run_program
 from kowalski.watchers.watch import Watch, stop_on_signals
 
-PROGRAM = "archive-keeper"
 #: s between looks
 INTERVAL = 5.0
 

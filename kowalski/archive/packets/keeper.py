@@ -1,5 +1,6 @@
 """The archive kept: files closed when nothing more comes, brought to the remote store, and told of."""
 
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from kowalski.log import get_logger
 from kowalski.settings import Config
 
 log = get_logger(__name__)
+
+#: the name under which it runs and signs
+PROGRAM = "archive-keeper"
 
 
 @dataclass
@@ -90,6 +94,7 @@ class Keeper:
             "open": sum(len(night.open) for night in nights),
             "to_upload": len(waiting),
             "gigabytes_to_upload": round(sum(_size(file.path) for file in waiting) / 1e9, 3),
+            "gigabytes_free": round(_free(self.archive.folder) / 1e9, 3),
         }
 
     def _look(self) -> list[Night]:
@@ -151,6 +156,11 @@ def _notices(config: Config) -> Notices | None:
     if output.bootstrap_servers is None:
         raise ConfigError("archive.notices_topic is set: set kafka.output.bootstrap.servers, which gets the notices")
     return Notices(topic, output.bootstrap_servers, output.options)
+
+
+def _free(folder: Path) -> int:
+    """Bytes that there is room for, in the folder or where it will be."""
+    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
 
 
 def _size(path: Path) -> int:
