@@ -29,8 +29,8 @@ class KeptNight(Archive):
                 f"{folder} holds no packets of {survey} of the night {night}; nights that it has: {there}"
             )
         self._sizes = {file.name: file.path.stat().st_size for file in files}
-        super().__init__(folder / survey / night, sum(self._sizes.values()))
         self._messages = list(archive.messages(survey, night))
+        super().__init__(folder / survey / night, sum(map(_size, self._messages)))
 
     def identity(self) -> str:
         """By the names and sizes of its files."""
@@ -47,7 +47,7 @@ class KeptNight(Archive):
 
     def _members(self, after: int) -> Iterator[tuple[int, Packet]]:
         for number, kept in enumerate(self._messages):
-            self.seen = min(self.seen + (kept.form or kept.whole or (None, kept.entry))[1].size, self.total)
+            self.seen += _size(kept)
             if number < after:
                 continue
             try:
@@ -56,6 +56,11 @@ class KeptNight(Archive):
                 self.problems.append(str(error))
                 continue
             yield number, _packet(kept, data)
+
+
+def _size(kept: Kept) -> int:
+    place = kept.form or kept.whole
+    return place[1].size if place else 0
 
 
 def _packet(kept: Kept, data: bytes) -> Packet:
