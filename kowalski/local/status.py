@@ -62,8 +62,9 @@ def _archive(system: LocalSystem, processes: list[dict[str, Any]]) -> dict[str, 
     keepers = [each for each in processes if each["program"] == "archive-keeper" and "packets" in each]
     figures = {name: sum(each[name] for each in keepers) for name in ARCHIVE}
     short = [each for each in keepers if each["gigabytes_free"] < system.config.local.min_free_gb]
-    alarm = "; ".join(f"the packet archive of {each['host']} has {each['gigabytes_free']:.1f} GB of disk left: where it is full no packet is acknowledged" for each in short)  # fmt: skip
-    return {"enabled": system.config.archive.enabled, **figures, "alarm": alarm}
+    alarms = [f"the packet archive of {each['host']} has {each['gigabytes_free']:.1f} GB of disk left: where it is full no packet is acknowledged" for each in short]  # fmt: skip
+    alarms += [each["undelivered_because"] for each in keepers if each["undelivered_because"]]
+    return {"enabled": system.config.archive.enabled, **figures, "alarm": "; ".join(alarms)}
 
 
 def _of_containers(as_json: bool) -> int:

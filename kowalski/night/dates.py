@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from math import floor
 
 from kowalski.alerts.survey import Survey
@@ -13,6 +14,7 @@ NOON = 1_721_425
 EARLIEST, LATEST = date(1000, 1, 1), date.max
 
 
+@lru_cache
 def night_from(text: str) -> date:
     """The night that YYYYMMDD or YYYY-MM-DD names.
 

@@ -140,16 +140,27 @@ def test_another_store_gets_all_again(archive: Path, make_keeper: MakeKeeper, me
     assert len(memory.find("/night/two")) == len(memory.find("/night/one")) == 3
 
 
-def test_a_store_that_takes_nothing(archive: Path, make_keeper: MakeKeeper, tmp_path: Path) -> None:
+def test_a_store_that_takes_nothing(archive: Path, make_keeper: MakeKeeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """It can be tried again; the files are closed meanwhile, and wait."""
     (tmp_path / "store").write_text("no folder")
     keeper = make_keeper(remote=f"file://{tmp_path}/store")
+    keeper.close_due()
     with pytest.raises(ArchiveUnavailable, match=r"ZTF/20230101/.*\.avro can't be put into file://"):
-        keeper.step()
+        keeper.deliver()
+    keeper.step()
     assert len(files_in(archive, ".json")) == keeper.figures()["to_upload"] == 1
+    assert "can't be put into file://" in keeper.figures()["undelivered_because"]
     (tmp_path / "store").unlink()
     keeper.step()
-    assert keeper.figures()["to_upload"] == 0
+    assert keeper.figures()["to_upload"] == 1  # not before a while is over
+    monkeypatch.setattr("kowalski.archive.packets.keeper.delay", lambda error, failures: 0.0)
+    (tmp_path / "store").write_text("no folder")
+    other = make_keeper(remote=f"file://{tmp_path}/store")
+    other.step()
+    (tmp_path / "store").unlink()
+    other.step()
+    figures = other.figures()
+    assert (figures["to_upload"], figures["undelivered_because"]) == (0, None)
 
 
 def test_a_store_that_keeps_other_bytes(archive: Path, make_keeper: MakeKeeper, memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
@@ -164,7 +175,7 @@ def test_a_store_that_keeps_other_bytes(archive: Path, make_keeper: MakeKeeper, 
 
     monkeypatch.setattr(type(memory), "put_file", spoiled)
     with pytest.raises(ArchiveUnavailable, match="is not what was put there"):
-        make_keeper(remote="memory://night").step()
+        make_keeper(remote="memory://night").deliver()
     told = {"size": path.stat().st_size, "ETag": f'"{hashlib.md5(path.read_bytes()).hexdigest()}"'}
     monkeypatch.setattr(type(memory), "info", lambda self, place, **how: told)
     assert Remote("memory://night", {})._is_there(path, f"/night/ZTF/20230101/{path.name}")
@@ -228,7 +239,8 @@ def test_notices(archive: Path, make_keeper: MakeKeeper, memory: Any, kafka: str
 def test_notices_that_nobody_takes(archive: Path, make_keeper: MakeKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kowalski.archive.packets.notices.DELIVERY", 0.2)
     keeper = make_keeper("127.0.0.1:9", notices_topic="packets")
+    keeper.close_due()
     with pytest.raises(ArchiveUnavailable, match=r"was not taken by topic packets at 127\.0\.0\.1:9"):
-        keeper.step()
+        keeper.deliver()
     (path,) = files_in(archive)
     assert json.loads(path.with_suffix(".json").read_bytes())["noticed"] is None

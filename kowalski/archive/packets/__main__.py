@@ -20,10 +20,8 @@ def main() -> None:
     watch = Watch(PROGRAM, connect(config.database), lease=f"{PROGRAM}:{socket.gethostname()}")
 
     def step() -> None:
-        try:
-            keeper.step()
-        finally:
-            watch.figures |= keeper.figures()
+        keeper.step()
+        watch.figures |= keeper.figures()
 
     watch.run(step, INTERVAL)
 

@@ -18,11 +18,13 @@ class Parts(NamedTuple):
     head : a container's header without its sync marker, or a wire message's prefix
     sync : the container's sync marker; empty: it is a wire message
     body : all the rest; a container's blocks, each with the sync marker after it, or the record
+    blocks : how many
     """
 
     head: bytes
     sync: bytes
     body: bytes
+    blocks: int = 1
 
     @property
     def whole(self) -> bytes:
@@ -44,7 +46,7 @@ def taken_apart(data: bytes, survey: Survey) -> Parts:
     end, sync = end_of_header(data)
     if not (counts := [count for count, _, _ in blocks_of(data, end)]) or min(counts) < 1:
         raise PacketError("empty", "a block without records, behind which some readers see nothing")
-    return Parts(data[:end], sync, data[end + SYNC_SIZE :])
+    return Parts(data[:end], sync, data[end + SYNC_SIZE :], len(counts))
 
 
 def contents(body: bytes, sync: bytes) -> list[tuple[int, bytes]]:
@@ -55,11 +57,8 @@ def contents(body: bytes, sync: bytes) -> list[tuple[int, bytes]]:
 def resynced(body: bytes, before: bytes, after: bytes) -> bytes:
     """A container's body with another sync marker after each of its blocks."""
     data = before + body
-    ends = [end for _, _, end in blocks_of(data, 0)]
-    if len(ends) == 1:  # as packets are: one copy
-        return body[:-SYNC_SIZE] + after
     pieces, begin = [], SYNC_SIZE
-    for end in ends:
+    for _, _, end in blocks_of(data, 0):
         pieces += [data[begin:end], after]
         begin = end + SYNC_SIZE
     return b"".join(pieces)

@@ -12,9 +12,10 @@ from kowalski.archive.packets.remote import Remote
 from kowalski.archive.packets.sealing import seal
 from kowalski.archive.packets.segment import INDEX, SEAL, write_whole
 from kowalski.config import ROOT
-from kowalski.errors import ConfigError
+from kowalski.errors import ArchiveUnavailable, ConfigError
 from kowalski.log import get_logger
 from kowalski.settings import Config
+from kowalski.watchers.watch import delay
 
 log = get_logger(__name__)
 
@@ -47,6 +48,10 @@ class Night:
 class Keeper:
     """Looks after the archive below one folder; every step can be broken off anywhere, and done again.
 
+    Attributes
+    ----------
+    problem : why nothing can be delivered now; None: it can
+
     Raises
     ------
     ConfigError : ``archive`` is set to what can't be
@@ -57,26 +62,41 @@ class Keeper:
         self.archive = PacketArchive(ROOT / config.archive.folder)
         self.remote = Remote(self.settings.remote, self.settings.remote_options) if self.settings.remote else None
         self.notices = _notices(config)
+        self.problem: str | None = None
+        self._again, self._failures = 0.0, 0
         self._nights: dict[tuple[str, str], tuple[int, Night]] = {}
 
     def step(self) -> None:
-        """All that is due is done.
+        """What is due is closed; what is closed is delivered, unless that failed lately: then it is tried again, ever more rarely."""
+        self.close_due()
+        if time.monotonic() < self._again:
+            return
+        try:
+            self.deliver()
+            self.problem, self._failures = None, 0
+        except ArchiveUnavailable as error:
+            self.problem, self._failures = str(error), self._failures + 1
+            wait = delay(error, self._failures)
+            self._again = time.monotonic() + wait
+            log.warning("%s; again in %.0f s", error, wait)
 
-        Raises
-        ------
-        ArchiveUnavailable : the remote store or Kafka takes nothing now; what could be closed is
-        """
-        todo: list[ArchiveFile] = []
+    def close_due(self) -> None:
+        """Files that nobody will add to are closed."""
         for night in self._look():
             for file in night.open:
                 if self._is_due(file) and seal(file.path):
-                    file = ArchiveFile(file.path)
                     log.info("%s closed", file.name)
-                    if not self._is_done(file):
-                        todo.append(file)
-            todo += night.todo
-        for file in sorted(todo, key=lambda each: each.night):
-            self._deliver(file)
+
+    def deliver(self) -> None:
+        """What is closed is in the remote store, and told of.
+
+        Raises
+        ------
+        ArchiveUnavailable : one of them takes nothing now
+        """
+        for night in self._look():
+            for file in night.todo:
+                self._deliver(file)
 
     def close(self, survey: str, night: str) -> int:
         """All files of a night are closed, however young they are; how many were not. Who still writes begins new ones."""
@@ -94,6 +114,7 @@ class Keeper:
             "open": sum(len(night.open) for night in nights),
             "to_upload": len(waiting),
             "gigabytes_to_upload": round(sum(_size(file.path) for file in waiting) / 1e9, 3),
+            "undelivered_because": self.problem,
             "gigabytes_free": round(_free(self.archive.folder) / 1e9, 3),
         }
 

@@ -19,6 +19,9 @@ from kowalski.archive.packets.framing import header
 from kowalski.archive.packets.index import Entry, encoded, index_header
 from kowalski.errors import ArchiveUnavailable
 
+#: pieces that are written by one call (Linux takes 1024)
+MOST = 512
+
 PACKETS, INDEX, SEAL = ".avro", ".index", ".json"
 
 
@@ -151,9 +154,12 @@ def _made(path: Path) -> int:
 
 
 def _write(file: int, pieces: Sequence[bytes]) -> int:
-    """All of it is written; how many bytes."""
-    data = memoryview(b"".join(pieces) if len(pieces) > 1 else pieces[0])
-    total = len(data)
-    while data:
-        data = data[os.write(file, data) :]
+    """All of it is written, without a copy of it being made; how many bytes."""
+    todo, total = [memoryview(piece) for piece in pieces], sum(map(len, pieces))
+    while todo:
+        written = os.writev(file, todo[:MOST])
+        while todo and written >= len(todo[0]):
+            written -= len(todo.pop(0))
+        if todo:
+            todo[0] = todo[0][written:]
     return total

@@ -142,6 +142,8 @@ class ArchiveWriter:
             return "fixed", b"".join(block(count, content, self._sync) for count, content in fixed.body)
         if not parts.sync:
             return "wire", block(1, parts.body, self._sync)
+        if parts.blocks == 1:  # as packets are: one copy, and nothing to look for
+            return "container", parts.body[:-SYNC_SIZE] + self._sync
         return "container", resynced(parts.body, parts.sync, self._sync)
 
     def _as_received(self, packet: Packet, crc32: int, night: date, records: list[Record]) -> tuple[Key, Piece]:
