@@ -10,6 +10,7 @@ from typing import Any, get_args
 import psutil
 from rich.console import Console
 
+from benchmarks.archive import SEGMENT_BYTES
 from benchmarks.catalogs import Kind
 from benchmarks.measured import Measured, Options
 from benchmarks.meters import disk_bytes
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alerts", type=Path, metavar="DIR", help="re-stamp the packets of a folder instead of simulating"
     )
+    parser.add_argument("--archive", action="store_true", help="of new: also with the packet archive on, and the ratio")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
 
 
@@ -51,9 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     _free(FOLDER)  # of a run that was killed
     survey = get_survey(arguments.survey)
     packets = packets_of_tonight(survey, scenario.packets(options), options.alerts)
-    system = LocalSystem.isolated(FOLDER, surveys=(survey.name,))
+    system = LocalSystem.isolated(FOLDER, settings_of(options), surveys=(survey.name,))
     try:
         services = services_of(system, scenario)
+        system.change({"archive": {"enabled": False}})
         system.start(services, progress=lambda line: console.print(f"  {line}", style="dim", highlight=False))
         measured = Measured(system, survey, packets, console)
         figures = {"scenario": name, **figures_of(measured, scenario, options)}
@@ -83,7 +86,15 @@ def options_of(arguments: argparse.Namespace, scenario: Scenario) -> Options:
         raise LocalError(f"--filters {arguments.filters}: one filter at least")
     if arguments.alerts and not arguments.alerts.is_dir():
         raise LocalError(f"--alerts {arguments.alerts}: there is no such folder")
-    return Options(n, arguments.filters, arguments.alerts, arguments.catalogs, arguments.stored)
+    if arguments.archive and arguments.scenario != "new":
+        raise LocalError(f"--archive is for the scenario new, not {arguments.scenario}")
+    return Options(n, arguments.filters, arguments.alerts, arguments.catalogs, arguments.stored, arguments.archive)
+
+
+def settings_of(options: Options) -> dict[str, Any]:
+    """The settings of the system under measurement; with ``--archive`` its archive is kept, though its workers begin without it."""
+    archive = {"enabled": options.archive, "folder": str(FOLDER / "archive"), "segment_bytes": SEGMENT_BYTES}
+    return {"archive": archive}
 
 
 def services_of(system: LocalSystem, scenario: Scenario) -> list[str]:

@@ -20,6 +20,7 @@ from benchmarks.filters import benchmark_filters
 from benchmarks.meters import cpu_seconds, per_alert
 from benchmarks.packets import SEED
 from kowalski.alerts.survey import Survey
+from kowalski.config import ROOT
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import connect
 from kowalski.database.filters import Filters
@@ -49,6 +50,7 @@ class Options:
     filters : active filters
     alerts : folder of packets to re-stamp; None: they are simulated
     stored : alerts that are there at last, where the scenario is growth
+    archive : whether as many alerts are streamed once more with the packet archive on
     """
 
     n: int
@@ -56,6 +58,7 @@ class Options:
     alerts: Path | None = None
     catalogs: Kind = "full"
     stored: int = 1_000_000
+    archive: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,16 @@ class Measured:
         deadline = time.monotonic() + PATIENCE
         while self.system.pid_of(self.broker):
             self._not_after(deadline, f"{self.broker} does not stop")
+
+    @property
+    def archive(self) -> Path:
+        """Where the packet archive is."""
+        return ROOT / self.system.config.archive.folder
+
+    def set(self, changes: dict[str, Any]) -> None:
+        """The workers have these settings."""
+        self.system.change(changes)
+        self.system.restart(f"dask-cluster-{self.survey.name.lower()}")
 
     def settle(self) -> None:
         """What was stored before is on disk, so that none of it is written while the clock runs."""

@@ -19,7 +19,7 @@ from kowalski.local.system import LocalSystem
 def parts(system: LocalSystem, survey: Survey) -> Iterator[tuple[str, psutil.Process]]:
     """The processes that a night needs, by the part that they play."""
     key = survey.name.lower()
-    programs = {"mongod": "mongod", "kafka": "kafka", f"alert-broker-{key}": "broker", f"dask-cluster-{key}": "scheduler"}  # fmt: skip
+    programs = {"mongod": "mongod", "kafka": "kafka", f"alert-broker-{key}": "broker", f"dask-cluster-{key}": "scheduler", "archive-keeper": "archive"}  # fmt: skip
     for program, part in programs.items():
         if pid := system.pid_of(program):
             process = psutil.Process(pid)

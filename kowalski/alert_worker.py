@@ -26,7 +26,8 @@ from kowalski.alerts.lightcurve import Arrival, merged
 from kowalski.alerts.marks import Marks
 from kowalski.alerts.schemas import own_schema, store_of
 from kowalski.alerts.survey import Survey, get_survey, known_surveys
-from kowalski.config import load_config
+from kowalski.archive.packets.writer import ArchiveWriter
+from kowalski.config import ROOT, load_config
 from kowalski.crossmatch.linker import Linker
 from kowalski.crossmatch.matcher import Matcher, Target
 from kowalski.database.alerts import Alerts
@@ -110,6 +111,10 @@ class AlertWorker:
         filters = Filters(database, connect(config.database, "reader"))
         figures = FilterFigures(FilterRuns(database), survey.name, process_id("worker"))
         self._aside = ThreadPoolExecutor(1, "aside")  # alerts are scored and stored while their objects are merged
+        self.archive: ArchiveWriter | None = None
+        if config.archive.enabled:
+            folder = ROOT / config.archive.folder
+            self.archive = ArchiveWriter(folder, self.survey, self.schemas, config.archive.segment_bytes)
         self.filters = FilterRunner(
             filters, survey, config.filters.max_time_ms, figures, Companions(database), Watching(database, survey)
         )
@@ -124,11 +129,17 @@ class AlertWorker:
 
         Raises
         ------
-        DatabaseUnavailable : some of it may be stored; the same batch is to come again
+        DatabaseUnavailable, ArchiveUnavailable : some of it may be stored; the same batch is to come again
         """
         report = BatchReport(received=len(packets), model_problems=self.scorer.problems)
         marks = Marks(self.survey)
-        self._process(packets, posting, resume, report, marks)
+        batch = self._read(packets, report)
+        kept = self.archive.begin(packets, batch) if self.archive else None
+        if batch:
+            self._process(batch, posting, resume, report, marks)
+        if kept:
+            with _timed(report, "archive"):
+                kept.result()
         with _timed(report, "ledger"):
             self.ledger.add(marks)
         return report
@@ -159,11 +170,8 @@ class AlertWorker:
             report.quarantined.update(refusal.reason for refusal in refusals)
         return batch
 
-    def _process(self, packets: list[Packet], posting: bool, resume: bool, report: BatchReport, marks: Marks) -> None:
+    def _process(self, batch: list[Alert], posting: bool, resume: bool, report: BatchReport, marks: Marks) -> None:
         """The stages, one after the other."""
-        batch = self._read(packets, report)
-        if not batch:
-            return
         with _timed(report, "known"):
             new, undone = self._sort_out(batch, resume, marks)
         fresh = list(new.values())

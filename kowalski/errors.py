@@ -113,6 +113,17 @@ class BackupError(KowalskiError):
     """A backup can't be made, is not whole, or can't be restored here; the text names what is in the way."""
 
 
+class ArchiveError(KowalskiError):
+    """The packet archive hasn't what is asked for, or what it has is broken; the text names the packet or the file."""
+
+
+class ArchiveUnavailable(ArchiveError):
+    """The packet archive can't be written, or its remote store not be reached, at the moment: the disk is full, or away."""
+
+    retriable = True
+    http_status = 503
+
+
 class StreamError(KowalskiError):
     """Kafka refused an operation; the text names the topic or setting."""
 

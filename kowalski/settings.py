@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, IPvAnyNetwork, model_validator
 
+from kowalski.archive_section import Archive
 from kowalski.errors import ConfigError
 from kowalski.gcn_section import GcnStream
 from kowalski.night_section import NightSection
@@ -297,6 +298,7 @@ class Config(Section):
     kafka: Kafka
     schemas: dict[str, SchemaSource]
     broker: Broker
+    archive: Archive
     database: Database
     ml: ML
     links: Links

@@ -1,4 +1,4 @@
-"""Publish a folder of packets to Kafka; --help says how."""
+"""Publish packets to Kafka, as fast as possible or at the pace of the sky; --help says how."""
 
 import sys
 from pathlib import Path

@@ -8,7 +8,7 @@ import bz2
 import json
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -42,13 +42,19 @@ MOMENTS = ("timestamp-millis", "timestamp-micros")
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One message of a stream, as it was received."""
+    """One message of a stream, as it was received.
+
+    Attributes
+    ----------
+    kept : it comes out of the packet archive, and need not be put there
+    """
 
     data: bytes
     topic: str = ""
     partition: int = 0
     offset: int = 0
     timestamp: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    kept: bool = False
 
 
 def decode(data: bytes, accept: Callable[[Any], None] = lambda schema: None) -> list[dict[str, Any]]:
@@ -75,13 +81,26 @@ def open_container(data: bytes) -> tuple[Any, list[tuple[int, bytes]]]:
     PacketError : as `decode`
     """
     schema, decompress, header_end = _opened(data)
-    position = header_end + SYNC_SIZE
-    sync = data[header_end:position]
     blocks: list[tuple[int, bytes]] = []
     room = MAX_CONTENT
+    for count, begin, end in blocks_of(data, header_end):
+        blocks.append((count, decompress(data[begin:end], room)))
+        room -= len(blocks[-1][1])
+    return schema, blocks
+
+
+def blocks_of(data: bytes, header_end: int) -> Iterator[tuple[int, int, int]]:
+    """Of each block behind a header: its number of records, and where its content begins and ends, the sync marker after it.
+
+    Raises
+    ------
+    PacketError : ``truncated`` or ``corrupt``
+    """
+    position = header_end + SYNC_SIZE
+    sync = data[header_end:position]
     while position < len(data):
-        count, position = _read_long(data, position)
-        size, position = _read_long(data, position)
+        count, position = read_long(data, position)
+        size, position = read_long(data, position)
         end = position + size
         if count < 0 or size < 0:
             raise PacketError("corrupt", f"a block of {count} records and {size} bytes")
@@ -89,10 +108,8 @@ def open_container(data: bytes) -> tuple[Any, list[tuple[int, bytes]]]:
             raise PacketError("truncated", f"{len(data)} bytes, {end + SYNC_SIZE} announced")
         if data[end : end + SYNC_SIZE] != sync:
             raise PacketError("corrupt", "sync marker missing after a block")
-        blocks.append((count, decompress(data[position:end], room)))
-        room -= len(blocks[-1][1])
+        yield count, position, end
         position = end + SYNC_SIZE
-    return schema, blocks
 
 
 def open_head(data: bytes) -> tuple[Any, Codec, bytes]:
@@ -112,7 +129,7 @@ def _opened(data: bytes) -> tuple[Any, Codec, int]:
         raise PacketError("empty", "the message has no bytes")
     if not data.startswith(MAGIC):
         raise PacketError("not_avro", f"begins with {data[:8]!r}, not with an Avro object container's {MAGIC!r}")
-    header_end, _ = _header_end(data)
+    header_end, _ = end_of_header(data)
     if header_end > MAX_HEADER:
         raise PacketError("too_large", f"a header of {header_end} bytes, {MAX_HEADER} allowed")
     return *_header(data[:header_end]), header_end
@@ -142,7 +159,7 @@ def read_records(block: bytes, count: int, schema: Any) -> list[dict[str, Any]]:
     return records
 
 
-def _read_long(data: bytes, position: int) -> tuple[int, int]:
+def read_long(data: bytes, position: int) -> tuple[int, int]:
     """A zigzag-encoded Avro long and the position after it."""
     shift = value = 0
     while True:
@@ -156,17 +173,17 @@ def _read_long(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _header_end(data: bytes) -> tuple[int, bytes]:
+def end_of_header(data: bytes) -> tuple[int, bytes]:
     """Where the header's metadata end, and the sync marker that follows them."""
     position = len(MAGIC)
     for _ in range(1000):
-        count, position = _read_long(data, position)
+        count, position = read_long(data, position)
         if count == 0:
             break
         if count < 0:
-            _, position = _read_long(data, position)
+            _, position = read_long(data, position)
         for _ in range(2 * abs(count)):
-            size, position = _read_long(data, position)
+            size, position = read_long(data, position)
             position += size
             if size < 0 or position > len(data):
                 raise PacketError("truncated", "ends inside its header")
@@ -179,7 +196,7 @@ def _header_end(data: bytes) -> tuple[int, bytes]:
 @lru_cache(maxsize=REMEMBERED)
 def _header(header: bytes) -> tuple[Any, Codec]:
     """The parsed schema and the decompressor that a header names."""
-    metadata = dict(_metadata(header))
+    metadata = dict(metadata_of(header))
     codec = metadata.get("avro.codec", b"null").decode(errors="replace")
     if codec not in CODECS:
         raise PacketError("codec", f"{codec} is not one of {', '.join(CODECS)}")
@@ -225,17 +242,18 @@ def _essential(schema: Any) -> Any:
     return schema
 
 
-def _metadata(header: bytes) -> list[tuple[str, bytes]]:
+def metadata_of(header: bytes) -> list[tuple[str, bytes]]:
+    """What a header says: names and values, in its order."""
     entries = []
     position = len(MAGIC)
     while position < len(header):
-        count, position = _read_long(header, position)
+        count, position = read_long(header, position)
         if count < 0:
-            _, position = _read_long(header, position)
+            _, position = read_long(header, position)
         for _ in range(abs(count)):
             fields = []
             for _ in range(2):
-                size, position = _read_long(header, position)
+                size, position = read_long(header, position)
                 fields.append(header[position : position + size])
                 position += size
             entries.append((fields[0].decode(errors="replace"), fields[1]))

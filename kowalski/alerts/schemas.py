@@ -58,6 +58,7 @@ class SchemaStore:
         self.registry = source.registry.rstrip("/") if source.registry else None
         self._file_of = file_of
         self._known: dict[int, Any] = {}
+        self._texts: dict[int, str] = {}
         self._said: set[int] = set()
         self._absent: dict[int, float] = {}
         self._down: tuple[float, str] = (0.0, "")
@@ -77,28 +78,34 @@ class SchemaStore:
         with self._lock:  # of several threads that need it one asks
             if number not in self._known:
                 try:
-                    self._known[number] = self._look_for(number)
+                    text = self._look_for(number)
+                    self._known[number], self._texts[number] = parsed(text), text
                 except PacketError as error:
                     self._say_once(number, error)
                     raise
             return self._known[number]
 
+    def text(self, number: int) -> str:
+        """The same schema as it was published, whole; raises as a call does."""
+        self(number)
+        return self._texts[number]
+
     def path(self, number: int) -> Path:
         """The file of a schema; parts that it names lie beside it."""
         return self.folder / self._file_of(number)
 
-    def _look_for(self, number: int) -> Any:
+    def _look_for(self, number: int) -> str:
         try:
             if (text := self._registered(number)) is not None:
-                schema = parsed(text)
+                parsed(text)
                 self._keep(number, text)
-                return schema
+                return text
             reason, problem = "unknown_schema", "the registry has none" if self.registry else "no registry is set"
         except RegistryDown as error:
             reason, problem = "schema_unreachable", str(error)
         path = self.path(number)
         if path.is_file():
-            return read_schema(path)
+            return schema_text(path)
         raise PacketError(
             reason, f"schema {number}: {problem}, and {path.relative_to(self.folder)} is not in its folder"
         )
@@ -179,13 +186,30 @@ def store_of(survey: Survey, config: Config) -> Schemas:
 
 def own_schema(survey: Survey, schemas: Schemas) -> Any | None:
     """The parsed schema that a survey's module was written for: of ``data/schemas``, or the one with its number; None: it isn't here."""
+    text = own_text(survey, schemas)
+    return None if text is None else parsed(text)
+
+
+def own_text(survey: Survey, schemas: Schemas) -> str | None:
+    """The same as JSON, whole, with its explanations and defaults."""
     if survey.schemas is not None:
         try:
-            return schemas(survey.schemas.own)
+            return text_of(schemas, survey.schemas.own)
         except PacketError:
             return None
     files = sorted(SCHEMAS.glob(f"{survey.name.lower()}_alert*.avsc"))
-    return parsed(files[-1].read_text()) if files else None
+    return files[-1].read_text() if files else None
+
+
+def text_of(schemas: Schemas, number: int) -> str:
+    """The JSON of a number's schema; raises as ``schemas`` does."""
+    return schemas.text(number) if isinstance(schemas, SchemaStore) else json_of(schemas(number))
+
+
+def json_of(schema: Any) -> str:
+    """A parsed schema as JSON, without fastavro's notes on it."""
+    noted = isinstance(schema, dict)
+    return json.dumps({key: value for key, value in schema.items() if not key.startswith("__")} if noted else schema)
 
 
 def read_schema(path: Path) -> Any:
@@ -195,9 +219,16 @@ def read_schema(path: Path) -> Any:
     ------
     PacketError : ``schema``
     """
+    return parsed(schema_text(path))
+
+
+def schema_text(path: Path) -> str:
+    """The JSON of that schema, with all its parts; raises as `read_schema`."""
     try:
         with suppress(PacketError):  # it may have parts in other files
-            return parsed(path.read_bytes())
+            text = path.read_text()
+            parsed(text)
+            return text
         schema: Any = load_schema(str(path))
     except (
         OSError,
@@ -211,5 +242,4 @@ def read_schema(path: Path) -> Any:
         UnknownType,
     ) as error:
         raise PacketError("schema", f"{path.name}: {type(error).__name__}: {error}") from None
-    document = {key: value for key, value in schema.items() if not key.startswith("__")}  # fastavro's notes on it
-    return parsed(json.dumps(document))
+    return json_of(schema)

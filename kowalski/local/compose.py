@@ -80,11 +80,28 @@ def inside(name: str, arguments: Sequence[str]) -> int:
     given = list(arguments)
     place = given.index("--from") + 1 if "--from" in given[:-1] else None
     kind, colon, path = given[place].rpartition(":") if place else ("", "", "")
-    with copied("ingester", [path] if path not in ("kafka", "quarantine") and os.path.exists(path) else []) as paths:
+    with copied(
+        "ingester", [path] if path not in ("kafka", "quarantine", "archive") and os.path.exists(path) else []
+    ) as paths:
         if place and paths:
             given[place] = f"{kind}{colon}{paths[0]}"
         terminal = [] if sys.stdout.isatty() and sys.stdin.isatty() else ["-T"]
         return compose("exec", *terminal, "ingester", "python", "kowalski.py", name, *given)
+
+
+def bytes_of(name: str, arguments: Sequence[str], target: Path | None) -> int:
+    """What a command of kowalski.py prints in the ingester goes into a new file of this machine, or where our own output goes; its exit status."""
+    call = command("exec", "-T", "ingester", "python", "kowalski.py", name, *arguments)
+    if target is None:
+        return subprocess.call(call, cwd=ROOT)
+    done = subprocess.run(call, cwd=ROOT, stdout=subprocess.PIPE, check=False)
+    if done.returncode == 0:
+        try:
+            with target.open("xb") as file:
+                file.write(done.stdout)
+        except OSError as error:
+            raise LocalError(f"{target}: {error.strerror}") from None
+    return done.returncode
 
 
 def with_folder(name: str, folder: Path, *options: str) -> int:

@@ -73,8 +73,14 @@ def programs_of(
         programs.append(_receiver(config, folder))
     for survey in enabled_surveys(config.enabled):
         programs += [_dask_cluster(config, survey), *_alert_brokers(config, survey)]
-    programs += [_poster(config), _api(config), *_watchers(config), *_kafka(config, folder, kafka_controller)]
-    programs += _night_conductor(config)
+    programs += [
+        _poster(config),
+        _api(config),
+        *_watchers(config),
+        *_archive_keeper(config),
+        *_night_conductor(config),
+        *_kafka(config, folder, kafka_controller),
+    ]
     return sorted((_with_arguments(p, extra.get(p.name, ())) for p in programs), key=lambda program: program.wave)
 
 
@@ -177,6 +183,14 @@ def _night_conductor(config: Config) -> list[Program]:
         return []
     ready = partial(probes.has_signed, config.database)
     return [Program("night-conductor", 3, _python("kowalski.night.conductor"), ready)]
+
+
+def _archive_keeper(config: Config) -> list[Program]:
+    """Who closes and uploads files of packets, where packets are kept."""
+    if not config.archive.enabled:
+        return []
+    command = _python("kowalski.archive.packets")
+    return [Program("archive-keeper", 1, command, lambda pid: probes.has_signed(config.database, pid))]
 
 
 def _api(config: Config) -> Program:

@@ -19,6 +19,8 @@ from kowalski.errors import DatabaseError
 from kowalski.local import compose
 from kowalski.local.system import LocalSystem
 
+#: what is told of the packet archive
+ARCHIVE = ("packets", "gigabytes", "files", "open", "to_upload", "gigabytes_to_upload")
 #: what a sign of life tells about the process itself, not its work
 ABOUT = ("_id", "program", "survey", "host", "pid", "at")
 
@@ -58,9 +60,20 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
         "programs": programs,
         "processes": said.processes,
         "unfinished": said.unfinished,
+        "archive": _archive(system, said.processes),
         "quarantine": {"alarm": "", **said.quarantine, "max_bytes": system.config.broker.quarantine_bytes},
         "model_problems": {p["survey"]: p["model_problems"] for p in said.processes if p.get("model_problems")},
     }
+
+
+def _archive(system: LocalSystem, processes: list[dict[str, Any]]) -> dict[str, Any]:
+    """What those say who keep the packet archives, added up, with an alarm where a disk fills."""
+    keepers = [each for each in processes if each["program"] == "archive-keeper" and "packets" in each]
+    figures = {name: sum(each[name] for each in keepers) for name in ARCHIVE}
+    short = [each for each in keepers if each["gigabytes_free"] < system.config.local.min_free_gb]
+    alarms = [f"the packet archive of {each['host']} has {each['gigabytes_free']:.1f} GB of disk left: where it is full no packet is acknowledged" for each in short]  # fmt: skip
+    alarms += [each["undelivered_because"] for each in keepers if each["undelivered_because"]]
+    return {"enabled": system.config.archive.enabled, **figures, "alarm": "; ".join(alarms)}
 
 
 def _of_containers(as_json: bool) -> int:
@@ -136,6 +149,13 @@ def _table(report: dict[str, Any]) -> str:
     if not report["posting"]:
         lines.append("posting is off (misc.broker): what passes filters is counted, and not sent")
     lines += report["unfinished"]
+    archive = report["archive"]
+    if archive["enabled"]:
+        held = f"{archive['packets']} packets, {archive['gigabytes']:.2f} GB in {archive['files']} files, {archive['open']} of them open"
+        waits = f"; {archive['to_upload']} files, {archive['gigabytes_to_upload']:.2f} GB, wait to be uploaded"
+        lines.append(f"packet archive: {held}{waits if archive['to_upload'] else ''}")
+    if archive["alarm"]:
+        lines.append(archive["alarm"])
     quarantine = report["quarantine"]
     if quarantine["packets"]:
         held = f"{quarantine['packets']} packets, {quarantine['held'] / 1e6:.1f} MB"

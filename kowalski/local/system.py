@@ -218,6 +218,11 @@ class LocalSystem:
                     self.supervisor.signal_program(name, "TERM")
             time.sleep(0.05)
 
+    def change(self, changes: dict[str, Any]) -> None:
+        """Programs that start from now on have these settings besides."""
+        self.config = build(merge(self.tree, changes))
+        self._write_settings()
+
     def processes(self) -> list[psutil.Process]:
         """All processes of this system that live, children of its programs included."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
@@ -264,11 +269,14 @@ class LocalSystem:
             refuse_published(self.config)
             self._make_private()
             self._require_disk()
-            write_private(self.config_file, yaml.safe_dump({"kowalski": self.tree}, sort_keys=False))
+            self._write_settings()
             self.supervisor.start(self.environment, self.tied)
             self._owned = True
         elif self.tied and not self._owned:
             raise LocalError(f"another system (pid {running}) runs in {self.folder}: stop it, or name another folder")
+
+    def _write_settings(self) -> None:
+        write_private(self.config_file, yaml.safe_dump({"kowalski": self.tree}, sort_keys=False))
 
     def _make_private(self) -> None:
         """Nobody else can look into the folder, where it is ours to say so."""

@@ -1,4 +1,4 @@
-"""A folder or tarball of packets through the chain: what a killed replay has done is not done again, and nothing of it is missed."""
+"""A folder or tarball of packets, or a night of the packet archive, through the chain: what a killed replay has done is not done again, and nothing of it is missed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from kowalski.alerts.decode import Packet
 from kowalski.alerts.survey import Survey
 from kowalski.database.archive_replays import ArchiveReplays
 from kowalski.database.client import connect
+from kowalski.database.quarantine import Quarantine, Selection
 from kowalski.dispatcher import Dispatcher
 from kowalski.errors import StreamError
 from kowalski.night.packets import Archive
@@ -39,23 +40,24 @@ class Place:
     """How many of an archive's packets, from its begin on, are done without a gap."""
 
     def __init__(self, done: int):
-        self._after, self._pending = done, set[int]()
+        self._after, self._pending = done, dict[int, int]()
 
-    def noted(self, packets: Iterable[Packet]) -> Iterator[Packet]:
-        """The packets, each of which is under way from then on."""
-        for packet in packets:
-            self._pending.add(packet.offset)
-            self._after = packet.offset + 1
+    def noted(self, packets: Iterable[tuple[int, Packet]]) -> Iterator[Packet]:
+        """The packets of some that are numbered, each of which is under way from then on."""
+        for number, packet in packets:
+            self._pending[id(packet)] = number  # it lives on in its batch until that is finished
+            self._after = number + 1
             yield packet
 
     def finished(self, batches: Iterable[Batch]) -> None:
         """All that these batches cause is stored."""
-        self._pending -= {packet.offset for batch in batches for packet in batch.packets}
+        for packet in (packet for batch in batches for packet in batch.packets):
+            self._pending.pop(id(packet), None)
 
     @property
     def done(self) -> int:
         """The number of the first packet that isn't done."""
-        return min(self._pending, default=self._after)
+        return min(self._pending.values(), default=self._after)
 
 
 def replay_archive(
@@ -77,13 +79,17 @@ def replay_archive(
         resume = before is not None  # that one may have left what it stored without what this causes
         dispatcher = Dispatcher(survey.name, config, purpose.posting, resume, purpose.history_only)
         place = Place(before or 0)
+        attempt = Quarantine(database, config.broker.inline_quarantine_bytes).take(
+            Selection(survey.name, keys=tuple(archive.refused()))
+        )
         task = bar.add_task(survey.name, total=archive.total, alerts=0)
-        for batches in batches_done(dispatcher, place.noted(archive.packets(before or 0))):
+        for batches in batches_done(dispatcher, place.noted(archive.numbered(before or 0))):
             if batches:
                 place.finished(batches)
                 replays.keep(place.done)
             bar.update(task, completed=archive.seen, alerts=dispatcher.report.received)
         dispatcher.close()
+        attempt.release()  # what was refused when it came, and is stored now
         replays.end()
         return dispatcher.report, before or 0
     except StreamError:

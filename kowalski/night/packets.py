@@ -1,4 +1,4 @@
-"""Packets of a night from a folder or a tarball, one after the other."""
+"""Packets of a night from a folder, a tarball or the packet archive, one after the other."""
 
 import hashlib
 import lzma
@@ -23,9 +23,9 @@ BROKEN = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class Archive(ABC):
-    """The packets that a folder or a tarball holds.
+    """The packets that a folder, a tarball or the packet archive holds.
 
-    A packet is known by its path: that is its topic, its number in the archive its offset.
+    A packet of a folder or tarball is known by its path: that is its topic, its number there its offset.
 
     Attributes
     ----------
@@ -44,21 +44,32 @@ class Archive(ABC):
         """Text that an archive of other packets does not have."""
 
     @abstractmethod
-    def _members(self, after: int) -> Iterator[tuple[int, str, bytes]]:
-        """Number, name and content of each packet but the first so many; what can't be read becomes a problem."""
+    def _members(self, after: int) -> Iterator[tuple[int, Packet]]:
+        """Number and packet of each but the first so many; what can't be read becomes a problem."""
 
     def packets(self, after: int = 0) -> Iterator[Packet]:
-        """The packets but the first so many, as far as they can be read.
+        """The packets but the first so many, as far as they can be read; raises as `numbered`."""
+        return (packet for _, packet in self.numbered(after))
+
+    def numbered(self, after: int = 0) -> Iterator[tuple[int, Packet]]:
+        """The same with their numbers in the archive.
 
         Raises
         ------
         StreamError : there is no packet in it
         """
         number = after - 1
-        for number, name, data in self._members(after):
-            yield Packet(data, topic=f"{self.kind}:{name}", offset=number)
+        for number, packet in self._members(after):
+            yield number, packet
         if number < 0:
             raise StreamError("; ".join(self.problems) or f"{self.path} holds no {SUFFIX} file")
+
+    def refused(self) -> list[str]:
+        """What the packets are called in quarantine that may leave it now."""
+        return []
+
+    def _packet(self, number: int, name: str, data: bytes) -> tuple[int, Packet]:
+        return number, Packet(data, topic=f"{self.kind}:{name}", offset=number)
 
     def _is_packet(self, name: str, size: int) -> bool:
         """Whether a file may be one; else that is a problem."""
@@ -83,7 +94,7 @@ class Folder(Archive):
         listing = [f"{each.relative_to(self.path)} {size}" for each, size in self._sizes.items()]
         return hashlib.sha256("\n".join(listing).encode()).hexdigest()
 
-    def _members(self, after: int) -> Iterator[tuple[int, str, bytes]]:
+    def _members(self, after: int) -> Iterator[tuple[int, Packet]]:
         for number, (path, size) in enumerate(self._sizes.items()):
             self.seen += size
             if not self._is_packet(path.name, size) or number < after:
@@ -93,7 +104,7 @@ class Folder(Archive):
             except OSError as error:
                 self.problems.append(f"{path} can't be read: {error.strerror}")
                 continue
-            yield number, path.name, data
+            yield self._packet(number, path.name, data)
 
 
 class Tarball(Archive):
@@ -111,7 +122,7 @@ class Tarball(Archive):
         with self.path.open("rb") as file:
             return f"{self.total}:{hashlib.sha256(file.read(PIECE)).hexdigest()}"
 
-    def _members(self, after: int) -> Iterator[tuple[int, str, bytes]]:
+    def _members(self, after: int) -> Iterator[tuple[int, Packet]]:
         number = 0
         try:
             with self.path.open("rb") as raw, tarfile.open(fileobj=raw, tarinfo=_Member) as tar:
@@ -125,7 +136,7 @@ class Tarball(Archive):
                     elif self._is_packet(member.name, member.size) and number >= after:
                         file = tar.extractfile(member)
                         assert file is not None  # a regular file has content
-                        yield number, member.name, file.read()
+                        yield self._packet(number, member.name, file.read())
                     number += 1
                 assert tar.fileobj is not None  # it is open
                 while tar.fileobj.read(PIECE):  # so that the checksum of what is compressed is looked at
@@ -163,7 +174,7 @@ def archive_of(source: str) -> Archive:
         return kinds[kind](Path(path))
     if not Path(source).exists():
         raise StreamError(
-            f"{source} is nothing: give kafka, quarantine, dir:PATH, tar:PATH, or the path of a folder or tarball"
+            f"{source} is nothing: give kafka, quarantine, archive, dir:PATH, tar:PATH, or the path of a folder or tarball"
         )
     return Folder(Path(source)) if Path(source).is_dir() else Tarball(Path(source))
 

@@ -1,4 +1,4 @@
-"""A night again: its packets from Kafka, a tarball, a folder or quarantine through the running system's chain.
+"""A night again: its packets from Kafka, the packet archive, a tarball, a folder or quarantine through the running system's chain.
 
 A replay adds the alerts that were missing, with all that they cause, and changes nothing else; but packets that come out of quarantine
 and are not refused again leave it. With ``--history-only`` packets of an archive add to the histories of their objects and nothing else.
@@ -13,13 +13,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from kowalski.alert_broker import AlertConsumer
 from kowalski.alert_worker import BatchReport
 from kowalski.alerts.survey import Survey, get_survey
-from kowalski.config import load_config
+from kowalski.config import ROOT, load_config
 from kowalski.database.quarantine import Selection
 from kowalski.errors import StreamError
 from kowalski.log import setup_logging
 from kowalski.night.archive import Purpose, replay_archive
 from kowalski.night.dates import night_from
-from kowalski.night.packets import archive_of
+from kowalski.night.kept import KeptNight
+from kowalski.night.packets import Archive, archive_of
 from kowalski.night.quarantined import replay_chosen
 from kowalski.settings import Config
 
@@ -35,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="source",
         default="kafka",
-        help="kafka (default), quarantine, dir:PATH, tar:PATH, or the path of a folder or tarball",
+        help="kafka (default), quarantine, archive (the packet archive), dir:PATH, tar:PATH, or the path of a folder or tarball",
     )
     parser.add_argument("--no-post", action="store_true", help="nothing goes to SkyPortal")
-    parser.add_argument("--history-only", action="store_true", help="of a folder or tarball: merge the histories that the packets bring into their objects, new ones with their cross-matches; store no alerts, run no filters")  # fmt: skip
+    parser.add_argument("--history-only", action="store_true", help="of a folder, a tarball or the packet archive: merge the histories that the packets bring into their objects, new ones with their cross-matches; store no alerts, run no filters")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.source not in ("kafka", "quarantine"):
         return replay_files(survey, config, arguments)
     if arguments.history_only:
-        raise StreamError("--history-only is for archives: add --from with the path of a folder or tarball")
+        raise StreamError(
+            "--history-only is for archives: add --from archive, or --from with the path of a folder or tarball"
+        )
     posting = not arguments.no_post
     bar = Progress(TextColumn("{task.description}"), TextColumn("{task.completed} alerts"), TimeElapsedColumn())
     with bar:
@@ -83,8 +86,11 @@ def _refused(report: BatchReport) -> str:
 
 
 def replay_files(survey: Survey, config: Config, arguments: argparse.Namespace) -> int:
-    """The packets of a folder or tarball; 1 where some of it could not be read, which is named."""
-    archive = archive_of(arguments.source)
+    """The packets of a folder, a tarball or the packet archive; 1 where some of it could not be read, which is named."""
+    if arguments.source == "archive":
+        archive: Archive = KeptNight(ROOT / config.archive.folder, survey.name, f"{night_from(arguments.night):%Y%m%d}")
+    else:
+        archive = archive_of(arguments.source)
     purpose = Purpose(posting=not arguments.no_post, history_only=arguments.history_only)
     columns = (
         TextColumn("{task.description}"),

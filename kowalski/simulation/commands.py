@@ -3,12 +3,16 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kowalski.alerts.survey import Survey, get_survey
-from kowalski.config import load_config
-from kowalski.errors import ConfigError, KowalskiError
+from kowalski.config import ROOT, load_config
+from kowalski.errors import ConfigError, KowalskiError, StreamError
+from kowalski.night.dates import night_from
+from kowalski.night.moments import jd_reader, of_archive, of_files, of_tarball, survey_of, without_jd
+from kowalski.night.pace import Moment, Pace, speed_from
 from kowalski.simulation.catalogs import write_catalogs
 from kowalski.simulation.night import VISIT_SECONDS, default_objects, paced, simulate
 from kowalski.simulation.publish import Publisher, packet_files
@@ -53,12 +57,20 @@ def simulate_alerts(arguments: list[str] | None = None) -> int:
 
 
 def kafka_stream(arguments: list[str] | None = None) -> int:
-    """Publish a folder of packets to a topic; the exit status."""
+    """Publish packets to a topic; the exit status."""
     parser = argparse.ArgumentParser(
-        prog="kafka_stream.py", description="Publish a folder of packets (.avro files, raw .wire messages) to Kafka."
+        prog="kafka_stream.py",
+        description="Publish packets to Kafka: of a folder (.avro files, raw .wire messages), a tarball, or the packet archive.",
     )
     parser.add_argument("--topic", required=True, help="made if missing")
-    parser.add_argument("--path", "--path_alerts", required=True, help="folder of packets, absolute or under data/")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--path", "--path_alerts", help="folder or tarball of packets, absolute or under data/")
+    source.add_argument(
+        "--archive", type=_night, metavar="NIGHT", help="a night (YYYYMMDD) of the packet archive, as received"
+    )
+    pace = "with the intervals of their candidates' jds (real), or N times quicker; left out: as fast as possible"
+    parser.add_argument("--pace", type=_speed, metavar="real|xN", help=pace)
+    parser.add_argument("--survey", type=_survey, help="whose packets they are (default: the one with such topics)")
     parser.add_argument("--max_alerts", type=int, help="stop after so many")
     parser.add_argument("--partitions", type=int, default=1, help="of the topic, if it is made (default 1)")
     _add_test(parser)
@@ -66,14 +78,14 @@ def kafka_stream(arguments: list[str] | None = None) -> int:
     return _status(_stream, options)
 
 
-def progress(items: Iterable[T], total: int) -> Iterator[T]:
-    """The items, with a line on stderr that says how many have passed."""
-    done = 0
+def progress(items: Iterable[T], total: int | None, what: str = "packets") -> Iterator[T]:
+    """The items, with a line on stderr that says how many have passed, of how many where that is known."""
+    done, of = 0, f" of {total}" if total is not None else ""
     for done, item in enumerate(items, 1):
         yield item
         if done % 100 == 0 or done == total:
-            print(f"\r{done} of {total} packets", end="", file=sys.stderr, flush=True)
-    print(f"\r{done} of {total} packets", file=sys.stderr)
+            print(f"\r{done}{of} {what}", end="", file=sys.stderr, flush=True)
+    print(f"\r{done}{of} {what}", file=sys.stderr)
 
 
 def _status(command: Callable[..., None], *arguments: Any) -> int:
@@ -99,10 +111,31 @@ def _deliver(packets: Iterable[SimulatedPacket], options: argparse.Namespace) ->
 
 
 def _stream(options: argparse.Namespace) -> None:
-    files = packet_files(options.path)[: options.max_alerts]
+    moments, total = _moments(options)
+    pace = Pace(options.pace) if options.pace else None
+    if pace:
+        timed = list(progress(moments, total, "packets looked at"))
+        moments, total = pace.paced(timed), len(timed)
+    if options.max_alerts is not None:
+        total = options.max_alerts if total is None else min(total, options.max_alerts)
     with Publisher(_bootstrap(options), options.partitions) as publisher:
-        for file in progress(files, len(files)):
-            publisher.send(options.topic, file.read_bytes(), str(file))
+        for moment in progress(islice(moments, options.max_alerts), total):
+            publisher.send(options.topic, moment.read(), moment.name)
+    if pace and pace.behind > 1:
+        print(f"up to {pace.behind:.1f} s late: that is as fast as it goes here", file=sys.stderr)
+
+
+def _moments(options: argparse.Namespace) -> tuple[Iterator[Moment], int | None]:
+    """The packets asked for, and how many they are, where that is known beforehand."""
+    config = load_config()
+    if options.archive:
+        survey = options.survey or survey_of(options.topic, config)
+        return of_archive(ROOT / config.archive.folder, survey, options.archive), None
+    jd_of = jd_reader(options.survey or survey_of(options.topic, config), config) if options.pace else without_jd
+    if (path := ROOT / "data" / options.path).is_file():  # an absolute path stays itself
+        return of_tarball(path, jd_of), None
+    files = packet_files(options.path)
+    return of_files(files, jd_of), len(files)
 
 
 def _bootstrap(options: argparse.Namespace) -> str:
@@ -121,6 +154,20 @@ def _survey(name: str) -> Survey:
         return get_survey(name)
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _night(text: str) -> str:
+    try:
+        return f"{night_from(text):%Y%m%d}"
+    except StreamError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _speed(text: str) -> float:
+    try:
+        return speed_from(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is neither real nor xN, e.g. x10") from None
 
 
 def _truth(text: str) -> bool:

@@ -43,16 +43,20 @@ class Watch:
 
     Every step must be one that can be broken off anywhere and repeated.
 
+    Parameters
+    ----------
+    lease : of the watchers with the same one is active; None: the program's name
+
     Attributes
     ----------
     figures : what the signs of life say beside that there is one
     """
 
-    def __init__(self, program: str, database: MongoDatabase):
+    def __init__(self, program: str, database: MongoDatabase, lease: str | None = None):
         self.program = program
         self.figures: dict[str, Any] = {"failures": 0, "problem": None}
         self._processes = Processes(database)
-        self._lease = Lease(database, program, process_id(program), LEASE)
+        self._lease = Lease(database, lease or program, process_id(program), LEASE)
         self._active_until = 0.0
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beats, name="beat", daemon=True)

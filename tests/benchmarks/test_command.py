@@ -51,6 +51,7 @@ def test_plain_is_new_with_full_catalogues() -> None:
         (["--scenario", "growth", "--stored", "10000"], "--stored 10000"),
         (["--scenario", "history", "--n", "10001"], "--n 10001"),
         (["--scenario", "burst", "--n", "40001"], "--n 40001"),
+        (["--scenario", "lone", "--archive"], "--archive is for the scenario new, not lone"),
     ],
 )
 def test_what_cannot_be_run_is_said_in_a_line(arguments: list[str], complaint: str) -> None:

@@ -1,4 +1,7 @@
-"""Folders and tarballs of packets through a running system: whole nights, histories only, cut off, killed half way."""
+"""Folders and tarballs of packets through a running system: whole nights, histories only, cut off, killed half way.
+
+The system keeps its packets in the packet archive, out of which a night comes again as it was.
+"""
 
 import os
 import signal
@@ -11,12 +14,29 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from conftest import filter_document
+from conftest import Chain, filter_document
 from packets import real_files
 
+from kowalski.archive.packets.reading import PacketArchive
 from kowalski.config import ROOT
+from kowalski.local.status import report_of
+from kowalski.local.system import LocalSystem
 from kowalski.simulation.night import simulate
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """A whole system that keeps its packets."""
+    folder = tmp_path_factory.mktemp("chain")
+    archive = {"enabled": True, "folder": str(folder / "archive"), "close_after": 5, "remote": f"file://{folder}/store"}
+    changes = {"kafka": {"metadata_refresh": 1}, "broker": {"batch_size": 64}, "archive": archive}
+    system = LocalSystem.isolated(folder / "system", changes)
+    system.start()
+    yield Chain(system)
+    system.stop()
+    assert system.processes() == []
 
 
 @pytest.fixture(autouse=True)
@@ -27,16 +47,16 @@ def _empty(chain: Any) -> Iterator[None]:
         chain.database[name].delete_many({})
 
 
-def started(chain: Any, source: Path, *options: str) -> subprocess.Popen[str]:
+def started(chain: Any, source: Path, *options: str, night: str = "20240301") -> subprocess.Popen[str]:
     """The command at work on an archive."""
-    command = [sys.executable, str(ROOT / "kowalski.py"), "replay", "ZTF", "20240301", "--from", str(source), *options]
+    command = [sys.executable, str(ROOT / "kowalski.py"), "replay", "ZTF", night, "--from", str(source), *options]
     environment = os.environ | {"KOWALSKI_CONFIG": str(chain.system.config_file)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def replayed(chain: Any, source: Path, *options: str) -> tuple[int, str]:
+def replayed(chain: Any, source: Path, *options: str, night: str = "20240301") -> tuple[int, str]:
     """Its exit status, and what it says."""
-    process = started(chain, source, *options)
+    process = started(chain, source, *options, night=night)
     out, err = process.communicate(timeout=280)
     assert "Traceback" not in err, err
     return process.returncode, out + err
@@ -126,11 +146,70 @@ def test_killed_half_way(chain: Any, tmp_path: Path) -> None:
     assert "500 packets of ZTF 20240301: 0 stored, 500 known already" in said
 
 
+def stored_by(chain: Chain) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Alerts and objects, without what is new with each run."""
+    alerts = list(chain.database.ZTF_alerts.find({}, {"_id": 0}).sort("candid", 1))
+    for alert in alerts:
+        scores = alert.pop("classifications")
+        alert["scores"] = {name: pytest.approx(value, abs=1e-4) for name, value in scores.items() if name != "braai_version" and isinstance(value, float)}  # fmt: skip
+    hidden = {"version": 0, "matched": 0}
+    return alerts, list(chain.database.ZTF_alerts_aux.find({}, hidden).sort("_id", 1))
+
+
+def test_a_night_of_the_packet_archive(chain: Chain) -> None:
+    """All that was acknowledged is there, though a worker was killed; gone from MongoDB, it comes again as it was.
+
+    What was refused for its header's schema is processed then, and leaves quarantine.
+    """
+    packets = list(simulated(300, seed=44).values())
+    last = packets.pop()
+    hurt = last.replace(b'"double"', b'"dubble"')
+    assert hurt != last
+    chain.publish([*packets, hurt, b"garbage"])
+    chain.wait(lambda: chain.stored() > 20, "some stored")
+    scheduler = psutil.Process(chain.system.pid_of("dask-cluster-ztf"))
+    worker = next(each for each in scheduler.children(recursive=True) if "spawn_main" in " ".join(each.cmdline()))
+    worker.kill()
+    chain.wait(lambda: chain.committed() == 301, "all acknowledged")
+    assert (chain.stored(), chain.database.quarantine.count_documents({})) == (299, 2)
+    night = chain.survey.night_of(chain.topic) or ""
+    archive = PacketArchive(Path(chain.system.config.archive.folder))
+    kept = list(archive.messages("ZTF", night))
+    assert sorted(each.received() for each in kept) == sorted([*packets, hurt, b"garbage"])
+    alerts, objects = stored_by(chain)
+    for name in ("ZTF_alerts", "ZTF_alerts_aux"):
+        chain.database[name].delete_many({})
+    status, said = replayed(chain, Path("archive"), "--no-post", night=night)
+    assert (status, f"301 packets of ZTF {night}: 300 stored, 0 known already, 1 quarantined (1 not_avro)" in said) == (0, True), said  # fmt: skip
+    again, objects_again = stored_by(chain)
+    new = [each for each in again if each["candid"] not in {alert["candid"] for alert in alerts}]
+    assert [each["kafka"]["topic"] for each in new] == [chain.topic]
+    assert [each for each in again if each not in new] == alerts
+    mended = {each["objectId"] for each in new}
+    assert [each for each in objects_again if each["_id"] not in mended] == [each for each in objects if each["_id"] not in mended]  # fmt: skip
+    assert [each["reason"] for each in chain.database.quarantine.find()] == ["not_avro"]
+    assert len(list(archive.messages("ZTF", night))) == 301
+    status, said = replayed(chain, Path("archive"), "--no-post", night=night)
+    assert (status, f"301 packets of ZTF {night}: 0 stored" in said) == (0, True), said
+
+
+def test_what_status_says_of_the_archive(chain: Chain) -> None:
+    """All of it is closed in the end, and uploaded."""
+    chain.wait(lambda: report_of(chain.system)["archive"]["files"] > 0, "the keeper has looked")
+    chain.wait(lambda: report_of(chain.system)["archive"]["open"] == 0, "all closed")
+    chain.wait(lambda: report_of(chain.system)["archive"]["to_upload"] == 0, "all uploaded")
+    told = report_of(chain.system)["archive"]
+    folder = Path(chain.system.config.archive.folder)
+    store = folder.parent / "store"
+    assert len(list(store.rglob("*.avro"))) == len(list(folder.rglob("*.avro"))) == told["files"]
+    assert (told["enabled"], told["alarm"], told["packets"] >= 301) == (True, "", True)
+
+
 def test_wrong_arguments(chain: Any, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no tarball")
     for source, options, complaint in [
         (tmp_path / "text", (), "can't be read as a tarball"),
-        (tmp_path / "nothing", (), "is nothing: give kafka, quarantine, dir:PATH"),
+        (tmp_path / "nothing", (), "is nothing: give kafka, quarantine, archive, dir:PATH"),
         (Path("kafka"), ("--history-only",), "--history-only is for archives"),
     ]:
         status, said = replayed(chain, source, *options)

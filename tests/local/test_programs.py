@@ -29,6 +29,13 @@ def test_what_the_scheduler_binds_has_to_be_free() -> None:
     assert cluster(host="127.0.0.1", listen="0.0.0.0").endpoints[0].host == "0.0.0.0"
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_keeper_of_the_archive_runs_where_packets_are_kept(enabled: bool) -> None:
+    config = build(isolated_tree({"archive": {"enabled": enabled}}))
+    names = [program.name for program in programs_of(config, Path(), None, False, {})]
+    assert ("archive-keeper" in names) is enabled
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
 def test_other_machines_join_it(host: str) -> None:
     program = cluster(host=host)

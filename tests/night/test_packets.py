@@ -182,7 +182,7 @@ def test_an_archive_is_known_by_what_it_holds(tmp_path: Path) -> None:
 
 def test_a_place_is_where_no_gap_is() -> None:
     place, packets = Place(10), [Packet(b"", "", 0, offset) for offset in (10, 11, 13, 14)]
-    noted = place.noted(packets)
+    noted = place.noted((packet.offset, packet) for packet in packets)
     assert place.done == 10
     first, second, third = (next(noted) for _ in range(3))
     place.finished([Batch([second])])

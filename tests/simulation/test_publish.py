@@ -1,9 +1,11 @@
 """Publishing packets, and the tools that do it."""
 
 import hashlib
+import io
 import secrets
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,10 @@ import pytest
 import yaml
 from confluent_kafka import Consumer
 
+from kowalski.alerts.decode import Packet
+from kowalski.alerts.document import no_schemas, read_batch
+from kowalski.alerts.survey import get_survey
+from kowalski.archive.packets.writer import ArchiveWriter
 from kowalski.config import load_config
 from kowalski.errors import StreamError
 from kowalski.simulation import publish as publishing
@@ -28,7 +34,8 @@ def topic() -> str:
 def config_with(kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tools find the tests' Kafka as the test server."""
     file = tmp_path / "config.yaml"
-    file.write_text(yaml.safe_dump({"kowalski": {"kafka": {"bootstrap.test.servers": kafka}}}))
+    settings = {"kafka": {"bootstrap.test.servers": kafka}, "archive": {"folder": str(tmp_path / "archive")}}
+    file.write_text(yaml.safe_dump({"kowalski": settings}))
     monkeypatch.setenv("KOWALSKI_CONFIG", str(file))
     load_config.cache_clear()
     yield
@@ -126,6 +133,35 @@ def test_the_tools_publish_what_they_simulate(
     assert kafka_stream(["--topic", topic, option, str(folder), "--test", "True", "--max_alerts", "10"]) == 0
     assert set(messages(kafka, topic, 10)) < written
     assert "10 of 10 packets" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("config_with")
+def test_packets_go_at_their_pace(kafka: str, topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the order of their times, a night in no time; from a folder, a tarball and the packet archive, with the same times."""
+    packets = {packet.candid: packet.data for packet in simulate(12, 5)}
+    ztf = get_survey("ZTF")
+    alerts, _ = read_batch([Packet(data) for data in packets.values()], ztf)
+    expected = [alert.packet.data for alert in sorted(alerts, key=lambda alert: alert.jd)]
+    with tarfile.open(tmp_path / "night.tar", "w") as tar:
+        for candid in sorted(packets, reverse=True):
+            info = tarfile.TarInfo(f"{candid}.avro")
+            info.size = len(packets[candid])
+            tar.addfile(info, io.BytesIO(packets[candid]))
+    writer = ArchiveWriter(tmp_path / "archive", ztf, no_schemas, 1 << 28)
+    writer.keep([Packet(data, "ztf_20240101_programid1", 0, n) for n, data in enumerate(packets.values())], [])
+    pace = ["--test", "--pace", "x1e9", "--survey", "ztf"]
+    assert kafka_stream(["--topic", topic, "--path", str(tmp_path / "night.tar"), *pace]) == 0
+    assert "12 packets looked at" in capsys.readouterr().err
+    assert kafka_stream(["--topic", topic, "--archive", "2024-01-01", *pace]) == 0
+    sent = messages(kafka, topic, 24)
+    assert sorted(sent[:12]) == sorted(sent[12:]) == sorted(expected)
+    jds = [[read_batch([Packet(data)], ztf)[0][0].jd for data in part] for part in (sent[:12], sent[12:])]
+    assert jds == [sorted(jds[0])] * 2
+    assert kafka_stream(["--topic", topic, "--path", str(tmp_path / "night.tar"), "--test", "--pace", "x9"]) == 1
+    assert f"{topic} is a topic of no survey: add --survey" in capsys.readouterr().err
+    for wrong in (["--pace", "fast"], ["--archive", "today"], ["--path", "x", "--archive", "20240101"]):
+        with pytest.raises(SystemExit):
+            kafka_stream(["--topic", topic, *wrong])
 
 
 @pytest.mark.usefixtures("config_with")
