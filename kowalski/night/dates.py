@@ -1,17 +1,15 @@
 """Nights as people write them, and the night that an alert belongs to."""
 
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from math import floor
 
 from kowalski.alerts.survey import Survey
 from kowalski.errors import StreamError
 
-#: JD of the noon of a day is its ordinal plus this
-NOON = 1_721_425
-#: nights of nonsensical jds: the years that are written with four digits
-EARLIEST, LATEST = date(1000, 1, 1), date.max
+EPOCH, EPOCH_JD = datetime(1970, 1, 1, tzinfo=UTC), 2440587.5
+#: days from there to the years 1000 and 9999, within which jds are looked for
+EARLIEST, LATEST = (float((datetime(year, 1, 1, tzinfo=UTC) - EPOCH).days) for year in (1000, 9999))
 
 
 @lru_cache
@@ -28,17 +26,14 @@ def night_from(text: str) -> date:
     raise StreamError(f"{text} is not a night: give YYYYMMDD or YYYY-MM-DD")
 
 
-def night_of_alert(survey: Survey, topic: str, jd: float, longitude: float | None = None) -> date:
-    """The night of an alert: its topic's where that names one, else that of its jd, from noon to noon, by the day on which it begins.
-
-    Parameters
-    ----------
-    topic : the topic that brought it
-    jd : d, UTC, of its candidate; finite
-    longitude : deg, east positive, of the site whose mean noon is meant; None: noon UTC
-    """
-    if (named := survey.night_of(topic)) is not None:
+def night_of_alert(survey: Survey, topic: str | None, jd: float) -> date:
+    """The night of an alert: its topic's, where that names one, else that of its jd (d, UTC), from local noon to local noon."""
+    if topic and (named := survey.night_of(topic)) is not None:
         with suppress(StreamError):  # eight digits that are no date
             return night_from(named)
-    days = floor(jd + (longitude or 0.0) / 360) - NOON
-    return date.fromordinal(min(max(days, EARLIEST.toordinal()), LATEST.toordinal()))
+    return survey.night_at(moment_of(jd))
+
+
+def moment_of(jd: float) -> datetime:
+    """The moment (UTC) of a jd; of a nonsensical one the nearest in a year of four digits."""
+    return EPOCH + timedelta(days=min(max(jd - EPOCH_JD, EARLIEST), LATEST))
