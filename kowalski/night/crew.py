@@ -46,7 +46,7 @@ class Crew:
     def follow(self, survey: str, night: date) -> None:
         """A broker reads a night that is too long ago for those of the survey."""
         name = _late(survey, night)
-        if self._system is None or self._system.supervisor.states().get(name, {}).get("statename") in RUNS:
+        if self._system is None or self._runs(name):
             return
         command = [sys.executable, "-m", module_of(survey), "--obsdate", f"{night:%Y%m%d}"]
         self._start(name, command)
@@ -54,8 +54,10 @@ class Crew:
 
     def leave(self, survey: str, night: date) -> None:
         """No broker is there for that night alone."""
-        if self._system is not None:
-            self._system.halt([_late(survey, night)])
+        name = _late(survey, night)
+        if self._system is not None and self._runs(name):
+            self._system.halt([name])
+            log.info("%s is stopped", name)
 
     def rest(self, survey: str) -> bool:
         """Nothing that only this survey's nights need runs; whether something had to be stopped."""
@@ -84,6 +86,9 @@ class Crew:
             self._system.halt([name])
             log.info("%s is stopped: %d messages wait", name, lag)
         return least + wanted
+
+    def _runs(self, name: str) -> bool:
+        return self._system is not None and self._system.supervisor.states().get(name, {}).get("statename") in RUNS
 
     def _start(self, name: str, command: list[str]) -> None:
         assert self._system is not None  # asked before
