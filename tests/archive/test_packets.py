@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -297,3 +298,25 @@ def test_many_schemas_make_no_files_without_end(tmp_path: Path) -> None:
     assert [kept.received() for kept in kept_in(tmp_path)] == [each.data for each in packets]
     assert len(files_in(tmp_path)) == 17
     assert len(PacketArchive(tmp_path).find(99)) == 1
+
+
+@pytest.mark.parametrize("name", ["ZTF", "LSST"])
+def test_whatever_comes(name: str, tmp_path: Path, test_data: Path) -> None:
+    """Packets spoilt in their headers, sizes and records come back as they were, and no file holds what readers stumble over."""
+    survey, rng = get_survey(name), random.Random(5)  # the same bytes each time
+    sound = [each.data for each in messages_of(test_data, name)[-6:]]
+    packets = []
+    for offset in range(60):
+        data = bytearray(rng.choice(sound))
+        for _ in range(rng.choice((0, 1, 1, 5))):
+            where = rng.choice((40, 400, len(data)))
+            data[rng.randrange(min(where, len(data)))] = rng.randrange(256)
+        packets.append(
+            packet(bytes(data[: rng.choice((len(data), len(data), rng.randrange(len(data))))]), offset, "stream")
+        )
+    keep(tmp_path, packets, survey, test_data)
+    assert [kept.received() for kept in kept_in(tmp_path, name)] == [each.data for each in packets]
+    read = sum(len(decode(path.read_bytes())) for path in files_in(tmp_path))
+    assert read >= len(packets)
+    assert all(records_of(kept.fixed()) for kept in kept_in(tmp_path, name) if kept.form)
+    assert {kept.form is None for kept in kept_in(tmp_path, name)} == {True, False}
