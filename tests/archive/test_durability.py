@@ -149,6 +149,20 @@ def test_a_batch_that_cannot_be_kept_comes_again() -> None:
     assert fault_of(ArchiveUnavailable("the disk is full")) is Fault.UNAVAILABLE
 
 
+def test_half_a_batch_is_not_kept_twice(tmp_path: Path) -> None:
+    """Of two nights the second can't be written: when the batch comes again, the first is not written once more."""
+    packets = [packet(encode(ztf_record(n)), n, f"ztf_2023010{n}_programid1") for n in (1, 2)]
+    writer = writer_in(tmp_path)
+    (tmp_path / "ZTF").mkdir()
+    (tmp_path / "ZTF" / "20230102").write_text("no folder")
+    for _ in range(3):
+        with pytest.raises(ArchiveUnavailable):
+            writer.keep(packets, taken(packets))
+    (tmp_path / "ZTF" / "20230102").unlink()
+    assert writer.keep(packets, taken(packets)) == 1
+    assert [len(records_of(path.read_bytes())) for path in files_in(tmp_path)] == [1, 1]
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "ZTF").write_text("no folder")
     with pytest.raises(ArchiveUnavailable, match="archive.folder to another disk"):
