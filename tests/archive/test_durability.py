@@ -122,17 +122,17 @@ def test_nothing_was_written_but_the_beginning(tmp_path: Path) -> None:
 
 
 def test_a_lost_index_is_made_anew(tmp_path: Path) -> None:
-    """Of the records; how they were received is lost."""
-    keep(tmp_path, made(3))
-    (path,), (index,) = files_in(tmp_path), files_in(tmp_path, ".index")
-    index.unlink()
-    said = seal(path)
-    assert said is not None
-    assert said["packets"] == 3
+    """Of the records; how they were received is lost, but for what was kept as received only."""
+    keep(tmp_path, [*made(3), packet(b"garbage", 3)])
+    for index in files_in(tmp_path, ".index"):
+        index.unlink()
+    said = [seal(path) for path in files_in(tmp_path)]
+    assert sorted(each["packets"] for each in said if each) == [1, 3]
     (kept,) = PacketArchive(tmp_path).find(1001)
     assert records_of(kept.fixed())[0]["candid"] == 1001
     with pytest.raises(ArchiveError, match="fixed form only"):
         kept.received()
+    assert [each.received() for each in kept_in(tmp_path) if each.form is None] == [b"garbage"]
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
@@ -147,6 +147,20 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 def test_a_batch_that_cannot_be_kept_comes_again() -> None:
     assert fault_of(ArchiveUnavailable("the disk is full")) is Fault.UNAVAILABLE
+
+
+def test_half_a_batch_is_not_kept_twice(tmp_path: Path) -> None:
+    """Of two nights the second can't be written: when the batch comes again, the first is not written once more."""
+    packets = [packet(encode(ztf_record(n)), n, f"ztf_2023010{n}_programid1") for n in (1, 2)]
+    writer = writer_in(tmp_path)
+    (tmp_path / "ZTF").mkdir()
+    (tmp_path / "ZTF" / "20230102").write_text("no folder")
+    for _ in range(3):
+        with pytest.raises(ArchiveUnavailable):
+            writer.keep(packets, taken(packets))
+    (tmp_path / "ZTF" / "20230102").unlink()
+    assert writer.keep(packets, taken(packets)) == 1
+    assert [len(records_of(path.read_bytes())) for path in files_in(tmp_path)] == [1, 1]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

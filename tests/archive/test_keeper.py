@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fastavro
@@ -20,8 +21,9 @@ from packets import encode, packet, ztf_record
 from kowalski.archive.packets.keeper import Keeper
 from kowalski.archive.packets.reading import ArchiveFile
 from kowalski.archive.packets.remote import Remote, md5_of
-from kowalski.config import build, merge, settings_tree
+from kowalski.config import build, isolated_tree, merge, settings_tree
 from kowalski.errors import ArchiveUnavailable, ConfigError
+from kowalski.local import status
 
 PACKETS = [packet(encode(ztf_record(number)), number) for number in range(3)]
 
@@ -244,3 +246,18 @@ def test_notices_that_nobody_takes(archive: Path, make_keeper: MakeKeeper, monke
         keeper.deliver()
     (path,) = files_in(archive)
     assert json.loads(path.with_suffix(".json").read_bytes())["noticed"] is None
+
+
+def test_what_status_warns_of(make_keeper: MakeKeeper, archive: Path) -> None:
+    """A disk that fills, and a store that takes nothing, by the figures of the keepers of all machines."""
+    config = build(isolated_tree({"archive": {"enabled": True}, "local": {"min_free_gb": 2}}))
+    figures = make_keeper().figures() | {"program": "archive-keeper", "host": "one", "gigabytes_free": 1.5}
+    other = figures | {"host": "two", "gigabytes_free": 99.0, "undelivered_because": "the store is away"}
+    starting = {"program": "archive-keeper", "host": "three"}
+    told = status._archive(SimpleNamespace(config=config), [figures, other, starting, {"program": "poster"}])  # type: ignore[arg-type]
+    assert (told["packets"], told["files"], told["open"], told["enabled"]) == (6, 2, 2, True)
+    assert told["alarm"] == (
+        "the packet archive of one has 1.5 GB of disk left: where it is full no packet is acknowledged; the store is away"
+    )
+    shown = status._table({"programs": [], "processes": [], "posting": True, "archive": told, "model_problems": {}, "quarantine": {"packets": 0, "alarm": ""}})  # fmt: skip
+    assert shown.splitlines()[1:] == ["packet archive: 6 packets, 0.00 GB in 2 files, 2 of them open", told["alarm"]]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from kowalski.alerts.survey import get_survey
 from kowalski.archive.packets.form import same_form
 from kowalski.archive.packets.framing import block, header
 from kowalski.archive.packets.reading import PacketArchive
+from kowalski.night.dates import night_of_alert
 
 ALERTS = {"ZTF": 36, "PGIR": 17, "WNTR": 11, "TURBO": 11, "LSST": 20}
 
@@ -258,18 +260,21 @@ def test_what_cannot_be_read_is_kept_as_received(data: bytes, tmp_path: Path) ->
 
 
 def test_nights(tmp_path: Path) -> None:
-    """Of the topic, else from noon to noon of the candidate, else of the message."""
-    moment = datetime(2024, 3, 2, 13, tzinfo=UTC)
+    """Of the topic, else of the candidate's jd, else of that of the message."""
+    moment = datetime(2024, 3, 5, 18, tzinfo=UTC)
     packets = [
         packet(encode(ztf_record(60, jd=2460371.9)), 0),
         packet(encode(ztf_record(61, jd=2460371.9)), 0, "elsewhere"),
-        packet(encode(ztf_record(62, jd=2460372.1)), 1, "elsewhere"),
+        packet(encode(ztf_record(62, jd=2460372.9)), 1, "elsewhere"),
         Packet(b"garbage", "elsewhere", 0, 2, moment),
     ]
     keep(tmp_path, packets)
     archive = PacketArchive(tmp_path)
     nights = {night: [kept.entry.offset for kept in archive.messages("ZTF", night)] for night in archive.nights("ZTF")}
-    assert nights == {"20230101": [0], "20240301": [0], "20240302": [1, 2]}
+    jds = (2460371.9, 2460372.9, 2460375.25)
+    expected = {f"{night_of_alert(ZTF, 'elsewhere', jd):%Y%m%d}": [offset] for offset, jd in enumerate(jds)}
+    assert nights == {"20230101": [0], **expected}
+    assert len(nights) == 4
 
 
 def test_a_message_delivered_again_is_one(tmp_path: Path) -> None:
@@ -297,3 +302,25 @@ def test_many_schemas_make_no_files_without_end(tmp_path: Path) -> None:
     assert [kept.received() for kept in kept_in(tmp_path)] == [each.data for each in packets]
     assert len(files_in(tmp_path)) == 17
     assert len(PacketArchive(tmp_path).find(99)) == 1
+
+
+@pytest.mark.parametrize("name", ["ZTF", "LSST"])
+def test_whatever_comes(name: str, tmp_path: Path, test_data: Path) -> None:
+    """Packets spoilt in their headers, sizes and records come back as they were, and no file holds what readers stumble over."""
+    survey, rng = get_survey(name), random.Random(5)  # the same bytes each time
+    sound = [each.data for each in messages_of(test_data, name)[-6:]]
+    packets = []
+    for offset in range(60):
+        data = bytearray(rng.choice(sound))
+        for _ in range(rng.choice((0, 1, 1, 5))):
+            where = rng.choice((40, 400, len(data)))
+            data[rng.randrange(min(where, len(data)))] = rng.randrange(256)
+        packets.append(
+            packet(bytes(data[: rng.choice((len(data), len(data), rng.randrange(len(data))))]), offset, "stream")
+        )
+    keep(tmp_path, packets, survey, test_data)
+    assert [kept.received() for kept in kept_in(tmp_path, name)] == [each.data for each in packets]
+    read = sum(len(decode(path.read_bytes())) for path in files_in(tmp_path))
+    assert read >= len(packets)
+    assert all(records_of(kept.fixed()) for kept in kept_in(tmp_path, name) if kept.form)
+    assert {kept.form is None for kept in kept_in(tmp_path, name)} == {True, False}

@@ -70,8 +70,7 @@ class Fixer:
     def __init__(self, survey: Survey, schemas: Schemas):
         self._survey, self._schemas = survey, schemas
         self._heads: dict[bytes, Head] = {}
-        text = own_text(survey, schemas)
-        self._published = Schema(text, parsed(text)) if text else None
+        self._known: Schema | None = None
 
     def fix(self, parts: Parts, alerts: list[Alert]) -> Fixed:
         """The fixed form of a packet; ``alerts`` is what the chain took of it.
@@ -82,10 +81,10 @@ class Fixer:
         """
         head = self._head(parts)
         if alerts and head.own is not None:
-            schema = self._published if head.cosmetic and self._published else head.own
+            schema = (self._published() if head.cosmetic else None) or head.own
             return Fixed(schema.text, *self._common(parts, head))
         problem = PacketError("schema", "there is no schema to read it with")
-        for schema in filter(None, (self._published if parts.sync else None, head.own)):
+        for schema in filter(None, (self._published() if parts.sync else None, head.own)):
             try:
                 records = self._records(parts, head, schema)
             except PacketError as error:
@@ -93,6 +92,12 @@ class Fixer:
             else:
                 return Fixed(schema.text, *self._common(parts, head), records)
         raise problem
+
+    def _published(self) -> Schema | None:
+        """The survey's published schema; None: it can't be had now, and is asked for again."""
+        if self._known is None and (text := own_text(self._survey, self._schemas)) is not None:
+            self._known = Schema(text, parsed(text))
+        return self._known
 
     def _head(self, parts: Parts) -> Head:
         head = self._heads.get(parts.head)
@@ -118,7 +123,7 @@ class Fixer:
             own = _readable(said.get("avro.schema", b""))
         except PacketError:
             return Head(None, codec, False)
-        published = self._published
+        published = self._published()
         return Head(own, codec, published is not None and same_form(own.parsed, published.parsed))
 
     def _common(self, parts: Parts, head: Head) -> tuple[str, list[tuple[int, bytes]] | None]:

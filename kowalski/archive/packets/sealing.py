@@ -13,9 +13,9 @@ from typing import Any
 from isal import isal_zlib
 
 from kowalski.alerts.decode import SYNC_SIZE, blocks_of, decode, end_of_header, metadata_of
-from kowalski.alerts.survey import get_survey
+from kowalski.alerts.survey import Survey, get_survey
 from kowalski.archive.packets.framing import block
-from kowalski.archive.packets.index import Entry, encoded, index_header, read_index
+from kowalski.archive.packets.index import Entry, Kind, encoded, index_header, read_index
 from kowalski.archive.packets.reading import ArchiveFile
 from kowalski.archive.packets.segment import INDEX, SEAL, sync_folder, write_whole
 from kowalski.archive.packets.writer import told
@@ -103,32 +103,22 @@ def _described(file: ArchiveFile) -> dict[str, Any]:
 
 def _rebuilt(path: Path) -> bool:
     """A file that has lost its index has one again, which knows its records, but not how they were received; False: it holds none."""
-    data, entries, end = path.read_bytes(), list[Entry](), 0
+    data, entries, notes = path.read_bytes(), list[Entry](), dict[str, str]()
     try:
-        begin, _ = end_of_header(data)
-        end = begin + SYNC_SIZE
+        begin, sync = end_of_header(data)
         notes = {name: text.decode() for name, text in metadata_of(data[:begin]) if name.startswith("kowalski.")}
-        survey = get_survey(notes["kowalski.survey"])
+        survey, end = get_survey(notes["kowalski.survey"]), begin + SYNC_SIZE
         for count, first, last in blocks_of(data, begin):
-            for record in decode(
-                data[: begin + SYNC_SIZE] + block(count, data[first:last], data[begin : begin + SYNC_SIZE])
-            ):
-                candid, object_id, jd = told(survey.normalise(record), survey)
-                entries.append(
-                    Entry(
-                        candid, object_id, jd, f"archive:{path.stem}", 0, len(entries), datetime.fromtimestamp(0, UTC), True, "fixed",
-                        end, last + SYNC_SIZE - end, 0, b"" if not entries else None, b"", 0, isal_zlib.crc32(data[first:last]),
-                    )
-                )  # fmt: skip
+            for record in decode(data[: begin + SYNC_SIZE] + block(count, data[first:last], sync)):
+                entries.append(_entry(record, survey, path.stem, len(entries), end, last + SYNC_SIZE - end))
             end = last + SYNC_SIZE
     except (PacketError, ConfigError, KeyError) as error:
-        log.warning("%s has no index, and holds nothing that can be read from byte %d on: %s", path, end, error)
+        log.warning(
+            "%s has no index, and holds no more than %d records that can be read: %s", path, len(entries), error
+        )
     if not entries:
         return False
-    log.error(
-        "%s has lost its index: its packets are there in fixed form, no more as received; restore it, and remove the seal",
-        path,
-    )
+    log.error("%s has lost its index: its packets are there in fixed form, no more as received; restore it, and remove the seal", path)  # fmt: skip
     index = path.with_suffix(INDEX)
     partial = index.with_name(f".{index.name}.{secrets.token_hex(4)}")
     sync = secrets.token_bytes(SYNC_SIZE)
@@ -136,6 +126,17 @@ def _rebuilt(path: Path) -> bool:
     os.replace(partial, index)
     sync_folder(path.parent)
     return True
+
+
+def _entry(record: dict[str, Any], survey: Survey, stem: str, number: int, position: int, size: int) -> Entry:
+    """What is known of a record without its index: a message of which only bytes were kept is still there as received."""
+    data = record["data"] if record.keys() == {"data"} else None
+    candid, object_id, jd = (None, None, None) if data is not None else told(survey.normalise(record), survey)
+    kind: Kind = "fixed" if data is None else "received"
+    return Entry(
+        candid, object_id, jd, f"archive:{stem}", 0, number, datetime.fromtimestamp(0, UTC), data is None, kind, position, size,
+        0, None if number else b"", b"", len(data or b""), isal_zlib.crc32(data or b""),
+    )  # fmt: skip
 
 
 def sha256_of(path: Path) -> str:

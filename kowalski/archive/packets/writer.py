@@ -1,7 +1,7 @@
 """Packets into the archive, as the workers of one process do it: each durably, before its offset may be committed."""
 
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
@@ -51,6 +51,11 @@ class Piece(NamedTuple):
     head: bytes
     entries: list[Entry]
 
+    @property
+    def identity(self) -> Identity:
+        """What tells its message from others."""
+        return self.entries[0].identity
+
 
 class ArchiveWriter:
     """Adds the packets of one survey to the archive, one batch at a time, beside whatever else becomes of it.
@@ -89,20 +94,21 @@ class ArchiveWriter:
         for alert in alerts:
             taken.setdefault(id(alert.packet), []).append(alert)
         files: dict[Key, list[Piece]] = {}
-        new: dict[Identity, None] = {}
+        left: Counter[Identity] = Counter()
         for packet in packets:
             identity = (packet.topic, packet.partition, packet.offset, isal_zlib.crc32(packet.data))
-            if packet.kept or identity in self._kept or identity in new:
+            if packet.kept or identity in self._kept or identity in left:
                 continue
-            new[identity] = None
             for key, piece in self._pieces(packet, identity[-1], taken.get(id(packet), [])):
                 files.setdefault(key, []).append(piece)
+                left[identity] += 1
         for key, pieces in files.items():
             self._add(key, pieces)
-        self._kept.update(new)
+            left.subtract(piece.identity for piece in pieces)
+            self._kept.update((piece.identity, None) for piece in pieces if not left[piece.identity])
         while len(self._kept) > REMEMBERED:
             self._kept.popitem(last=False)
-        return len(new)
+        return len(left)
 
     def close(self) -> None:
         """Let go of all files; who keeps the archive seals them."""
@@ -120,13 +126,13 @@ class ArchiveWriter:
             fixed = self._fixer.fix(parts, alerts)
         except PacketError:
             night = night_of_alert(self.survey, packet.topic, arrived)
-            yield self._as_received(packet, crc32, night, [Record(None, None, None)])
+            yield self._as_received(packet, crc32, night, [Record(None, None, None)], False)
             return
         records = [Record(each.candid, each.object_id, each.jd) for each in alerts] or self._records(fixed)
         jd = next((each.jd for each in records if each.jd is not None), arrived)
         night = night_of_alert(self.survey, packet.topic, jd)
         if not self._may_have(night, fixed.schema):
-            yield self._as_received(packet, crc32, night, records)
+            yield self._as_received(packet, crc32, night, records, bool(alerts))
             return
         kind, blocks = self._blocks(parts, fixed)
         if kind != "fixed" and received(kind, parts.head, parts.sync, blocks, self._sync) != packet.data:
@@ -134,7 +140,7 @@ class ArchiveWriter:
         entries = _entries(packet, crc32, kind, parts.sync, records, bool(alerts))
         yield (night, fixed.schema, fixed.codec), Piece(blocks, parts.head, entries)
         if kind == "fixed":
-            yield self._as_received(packet, crc32, night, records)
+            yield self._as_received(packet, crc32, night, records, bool(alerts))
 
     def _blocks(self, parts: Parts, fixed: Fixed) -> tuple[Kind, bytes]:
         """How a packet's blocks are kept."""
@@ -146,9 +152,11 @@ class ArchiveWriter:
             return "container", parts.body[:-SYNC_SIZE] + self._sync
         return "container", resynced(parts.body, parts.sync, self._sync)
 
-    def _as_received(self, packet: Packet, crc32: int, night: date, records: list[Record]) -> tuple[Key, Piece]:
+    def _as_received(
+        self, packet: Packet, crc32: int, night: date, records: list[Record], taken: bool
+    ) -> tuple[Key, Piece]:
         blocks = block(1, long(len(packet.data)) + packet.data, self._sync)
-        entries = _entries(packet, crc32, "received", b"", records, False)
+        entries = _entries(packet, crc32, "received", b"", records, taken)
         return (night, RECEIVED, "null"), Piece(blocks, b"", entries)
 
     def _may_have(self, night: date, schema: str) -> bool:
