@@ -8,6 +8,7 @@ from pydantic import Field, IPvAnyNetwork, model_validator
 from kowalski.errors import ConfigError
 from kowalski.gcn_section import GcnStream
 from kowalski.section import Names, Port, Section, Servers
+from kowalski.tables_section import Tables
 
 
 class Contact(Section):
@@ -310,6 +311,7 @@ class Config(Section):
     skymaps: SkymapSources
     performance_report: PerformanceReport
     gcn: GcnStream
+    tables: Tables
     slack: Slack
     enabled: dict[str, bool]
     local: Local

@@ -70,7 +70,13 @@ def programs_of(
         programs.append(_receiver(config, folder))
     for survey in enabled_surveys(config.enabled):
         programs += [_dask_cluster(config, survey), *_alert_brokers(config, survey)]
-    programs += [_poster(config), _api(config), *_watchers(config), *_kafka(config, folder, kafka_controller)]
+    programs += [
+        _poster(config),
+        _api(config),
+        *_watchers(config),
+        *_tables(config),
+        *_kafka(config, folder, kafka_controller),
+    ]
     return sorted((_with_arguments(p, extra.get(p.name, ())) for p in programs), key=lambda program: program.wave)
 
 
@@ -164,6 +170,15 @@ def _watchers(config: Config) -> list[Program]:
         )
         for module, wanted in configured.items()
         if wanted
+    ]
+
+
+def _tables(config: Config) -> list[Program]:
+    """What appends to the tables, where they are kept."""
+    if not config.tables.enabled:
+        return []
+    return [
+        Program("tables", 1, _python("kowalski.archive.tables"), lambda pid: probes.has_signed(config.database, pid))
     ]
 
 

@@ -1,0 +1,1 @@
+"""What is kept of the nights in open formats: packets as received, and tables."""
