@@ -12,6 +12,7 @@ from packets import packet, real_files
 from kowalski.alert_worker import AlertWorker
 from kowalski.alerts.coordinates import position
 from kowalski.alerts.decode import Packet
+from kowalski.alerts.document import read_batch
 from kowalski.alerts.survey import Survey, get_survey
 from kowalski.archive.tables.columns import KEYS, TABLES
 from kowalski.archive.tables.tables import Tables
@@ -105,14 +106,12 @@ def _process(survey: Survey, packets: list[Packet], config: Config, database: Mo
     )  # fmt: skip
     worker = AlertWorker(survey, config)
     worker.alerts.ensure_indexes()
+    alerts, _ = read_batch(packets, survey, worker.schemas)
+    stars = [{"_id": f"{survey.name} {number}", "mag": 12.5, "coordinates": position(alert.ra, alert.dec)} for number, alert in enumerate(alerts[::3])]  # fmt: skip
+    database["Stars"].insert_many(stars)
     try:
-        report = worker.process(packets[:1])
-        first = database[survey.alerts].find_one()
-        assert first is not None
-        assert report.stored == 1
-        place = first["candidate"]["ra"], first["candidate"]["dec"]
-        database["Stars"].insert_one({"_id": 2**60 + len(packets), "mag": 12.5, "coordinates": position(*place)})
-        worker.process(packets[1:])
+        assert worker.process(packets[:5]).stored == 5
+        worker.process(packets[5:])
     finally:
         worker.alerts.collection.database.client.close()
         worker.filters.filters.reader.client.close()
@@ -138,9 +137,14 @@ def count(folder: Path | str, table: str, survey: str) -> int:
     return int(read(folder, table, "count(*)", f"where survey = '{survey}'")[0][0])
 
 
-def content(folder: Path | str) -> dict[str, list[str]]:
-    """All rows of all tables in an order that is always the same, for comparison."""
-    return {table: sorted(map(repr, read(folder, table, "*"))) for table in TABLES}
+def content(folder: Path | str, night: date | None = None) -> dict[str, list[str]]:
+    """All rows of all tables, or those of one night of ZTF, in an order that is always the same, for comparison."""
+    rest = f"where survey = 'ZTF' and night = {night:%Y%m%d}" if night else ""
+    return {table: sorted(map(repr, _rows(folder, table, rest))) for table in TABLES}
+
+
+def _rows(folder: Path | str, table: str, rest: str) -> list[tuple[Any, ...]]:
+    return read(folder, table, rest=rest) if any(Path(folder, table).rglob("*.parquet")) else []
 
 
 def keys(folder: Path | str, table: str) -> list[tuple[Any, ...]]:

@@ -45,7 +45,7 @@ class Known:
         if paths.keys() != files:  # at the start, and after the night was made whole
             found = [hashes_of(rows, table) for path in paths.values() for rows in self._store.batches(path, list(table.key))]  # fmt: skip
             files, known = frozenset(paths), np.unique(np.concatenate([np.empty(0, np.int64), *found]))
-            self._partitions[partition] = files, known
+        self._partitions[partition] = files, known
         return known
 
 
