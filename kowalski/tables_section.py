@@ -21,6 +21,7 @@ class Tables(Section):
     enabled: bool
     folder: str = Field(min_length=1)
     interval: float = Field(gt=0)
+    settled: float = Field(ge=0)
     cutouts: bool
     export_bytes: int = Field(ge=1 << 20)
     bigquery: BigQuerySettings

@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emptied import shared_settings
 from tables_harness import Made, filled
 
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.settings import Database
 
-__all__ = ["shared_settings"]
 
-
-@pytest.fixture(scope="module")
-def made(test_data: Path, shared_settings: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+@pytest.fixture(scope="session")
+def made(
+    test_data: Path, fresh_database: Callable[[], Database], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Made]:
     """The real packets of all surveys and a simulated night, stored by workers as the chain does; the tests don't change them."""
-    database: MongoDatabase = connect(shared_settings)
-    yield filled(test_data, database, shared_settings, tmp_path_factory.mktemp("tables"))
+    settings = fresh_database()
+    database: MongoDatabase = connect(settings)
+    yield filled(test_data, database, settings, tmp_path_factory.mktemp("tables"))
     database.client.close()
 
 

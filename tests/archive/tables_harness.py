@@ -36,10 +36,12 @@ class Made:
     database: MongoDatabase
     config: Config
 
-    def tables(self, folder: Path | str, **settings: Any) -> Tables:
-        """Its tables in a folder."""
-        changed = self.config.tables.model_copy(update={"folder": str(folder), **settings})
-        return Tables(self.config.model_copy(update={"tables": changed}), self.database, settled=-5.0)
+    def tables(self, folder: Path | str, surveys: tuple[str, ...] = ("ZTF",), **settings: Any) -> Tables:
+        """Tables in a folder, to which what is new of some surveys is appended."""
+        changed = self.config.tables.model_copy(update={"folder": str(folder), "settled": -5.0, **settings})
+        enabled = {name.lower(): name in surveys for name in SURVEYS}
+        config = self.config.model_copy(update={"tables": changed, "enabled": enabled})
+        return Tables(config, self.database)
 
     def nights(self, survey: str) -> set[date]:
         """The nights of a survey's alerts."""

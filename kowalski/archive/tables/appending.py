@@ -21,8 +21,8 @@ from kowalski.archive.tables.store import Partition, Store
 from kowalski.archive.tables.turn import Turn
 from kowalski.database.tabled import Tabled, topic_of
 
-#: s in which an alert's object is merged too, and for which what may be late is looked for again
-SETTLED, LATE = 30.0, 180.0
+#: s for which what may be late is looked for again
+LATE = 180.0
 #: s before the first start from which alerts are taken: those of earlier nights are for `compact`
 BACK = 86400.0
 #: alerts whose rows are in memory at the same time
@@ -40,7 +40,7 @@ class Appending:
     """
 
     def __init__(
-        self, tables: dict[str, Table], rows: Rows, tabled: Tabled, store: Store, known: Known, settled: float = SETTLED
+        self, tables: dict[str, Table], rows: Rows, tabled: Tabled, store: Store, known: Known, settled: float
     ):
         self.tables, self.rows, self.tabled, self.store, self.known = tables, rows, tabled, store, known
         self.settled = settled

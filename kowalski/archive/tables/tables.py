@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from datetime import date
+from typing import BinaryIO, Protocol
 
 from kowalski.alerts.schemas import own_schema, store_of
 from kowalski.alerts.survey import enabled_surveys, get_survey
-from kowalski.archive.tables.appending import SETTLED, Appending
-from kowalski.archive.tables.bigquery import BigQuery
+from kowalski.archive.tables.appending import Appending
 from kowalski.archive.tables.columns import TABLES, Table, tables_of
 from kowalski.archive.tables.compaction import Compaction
 from kowalski.archive.tables.known import Known
@@ -22,20 +22,26 @@ from kowalski.settings import Config
 log = get_logger(__name__)
 
 
+class Loader(Protocol):
+    """Who takes whole nights elsewhere."""
+
+    def load(self, partition: Partition, file: BinaryIO) -> str:
+        """A night's file is there; what is to be said of it."""
+
+
 class Tables:
     """All tables of a configuration.
 
     Parameters
     ----------
     database : as the writer sees it; None: the configuration's
-    settled : s that an alert must be old before it is appended
     """
 
-    def __init__(self, config: Config, database: MongoDatabase | None = None, settled: float = SETTLED):
+    def __init__(self, config: Config, database: MongoDatabase | None = None):
         self.config, self.database = config, connect(config.database) if database is None else database
         self.store = Store(config.tables.folder)
         self.surveys = enabled_surveys(config.enabled)
-        self._settled, self._known = settled, Known(self.store)
+        self._known = Known(self.store)
         self._appending: dict[str, Appending] = {}
 
     def append(self) -> dict[str, int]:
@@ -74,10 +80,12 @@ class Tables:
             counts = Compaction(tables, rows, tabled, self.store, night, tell).run(turn)
         settings = self.config.tables.bigquery
         if counts and settings.project is not None:
+            from kowalski.archive.tables.bigquery import BigQuery  # takes 1 s
+
             self.load(BigQuery.of(settings), survey, night, tell)
         return counts
 
-    def load(self, loader: BigQuery, survey: str, night: date, tell: Callable[[str], None] = log.info) -> None:
+    def load(self, loader: Loader, survey: str, night: date, tell: Callable[[str], None] = log.info) -> None:
         """A night's whole tables are in BigQuery."""
         for name in TABLES:
             partition = Partition(name, get_survey(survey).name, f"{night:%Y%m%d}")
@@ -96,7 +104,7 @@ class Tables:
 
     def _appending_of(self, name: str) -> Appending:
         if name not in self._appending:
-            self._appending[name] = Appending(*self._parts(name), self.store, self._known, self._settled)
+            self._appending[name] = Appending(*self._parts(name), self.store, self._known, self.config.tables.settled)
         return self._appending[name]
 
     def _parts(self, name: str) -> tuple[dict[str, Table], Rows, Tabled]:
