@@ -18,6 +18,8 @@ from kowalski.night.dates import BEFORE_THE_FIRST, night_of_alert
 COLLECTION = "tabled"
 #: documents that are asked for by name at once
 CHUNK = 1000
+#: topics that are there: by this condition MongoDB reads them from their index, which has no others
+NAMED = {"kafka.topic": {"$gt": ""}}
 #: what tables have of a pass
 PASS = ("candid", "objectId", "jd", "filter_id", "group_id", "fid", "passed_at", "annotations")
 
@@ -48,15 +50,22 @@ class Tabled:
     def alerts_of(self, night: date) -> Iterator[Document]:
         """The alerts of a night, one by one: those of its topics, and those of topics that name no night by their jd."""
         with translated("read the alerts of a night"):
-            dated = [topic for topic in self._alerts.distinct("kafka.topic") if topic and self.survey.night_of(topic)]
+            topics = self._alerts.distinct("kafka.topic", NAMED)
+            dated = [topic for topic in topics if self.survey.night_of(topic)]
             own = [topic for topic in dated if self.night_of(topic, 0.0) == night]
             if own:
-                yield from self._alerts.find({"kafka.topic": {"$in": own}}, self._fields, batch_size=CHUNK)
+                found = self._alerts.find({"kafka.topic": {"$in": own}}, self._fields, batch_size=CHUNK)
+                yield from map(self._named, found)
             noon = night.toordinal() + BEFORE_THE_FIRST
             around = {"candidate.jd": {"$gte": noon - 1, "$lt": noon + 2}, "kafka.topic": {"$nin": dated}}
             for document in self._alerts.find(around, self._fields, batch_size=CHUNK):
                 if self.night_of(topic_of(document), document["candidate"]["jd"]) == night:
-                    yield document
+                    yield self._named(document)
+
+    def _named(self, alert: Document) -> Document:
+        """An alert that has ``objectId``, which older versions did not add to the survey's own name."""
+        alert.setdefault("objectId", alert.get(self.survey.object_id))
+        return alert
 
     def objects(self, object_ids: Iterable[str]) -> dict[str, Document]:
         """The documents of some objects, with all their points."""
@@ -116,7 +125,7 @@ class Tabled:
     def alerts(self, ids: Sequence[ObjectId]) -> list[Document]:
         """Some alerts."""
         with translated("read new alerts"):
-            return list(self._alerts.find({"_id": {"$in": list(ids)}}, self._fields))
+            return [self._named(alert) for alert in self._alerts.find({"_id": {"$in": list(ids)}}, self._fields)]
 
     def new_passes(self, since: datetime) -> Iterator[tuple[str | None, Document]]:
         """Passes from some time on, each with the topic of its alert."""

@@ -73,7 +73,7 @@ def filled(data: Path, database: MongoDatabase, settings: Database, folder: Path
     config = build(merge(tree, changes))
     config = config.model_copy(update={"database": settings.model_copy(update={"xmatch": config.database.xmatch})})
     database["Stars"].create_index([("coordinates.radec_geojson", "2dsphere")])
-    packets = {name: _packets(data, get_survey(name)) for name in SURVEYS}
+    packets = {name: packets_of(data, get_survey(name)) for name in SURVEYS}
     for name, own in packets.items():
         _process(get_survey(name), own, config, database)
     database["ZTF_alerts"].update_many({}, {"$set": {"classifications": SCORE}})
@@ -83,7 +83,7 @@ def filled(data: Path, database: MongoDatabase, settings: Database, folder: Path
     return Made(database, config)
 
 
-def _packets(data: Path, survey: Survey) -> list[Packet]:
+def packets_of(data: Path, survey: Survey) -> list[Packet]:
     topics = {"ZTF": "ztf_20231012_programid1", "LSST": "lsst-alerts"}
     topic = topics.get(survey.name, survey.topic_on(REAL))
     real = [packet(path.read_bytes(), number, topic) for number, path in enumerate(real_files(data, survey.name.lower()))]  # fmt: skip

@@ -17,8 +17,10 @@ import duckdb
 import pytest
 import yaml
 from bson.objectid import ObjectId
-from tables_harness import REAL, SIMULATED, SURVEYS, Made, content, count, expected, fit_of, keys, read
+from tables_harness import REAL, SIMULATED, SURVEYS, Made, content, count, expected, fit_of, keys, packets_of, read
 
+from kowalski.alert_worker import AlertWorker
+from kowalski.alerts.survey import get_survey
 from kowalski.archive.tables import turn as turns
 from kowalski.archive.tables.columns import TABLES
 from kowalski.archive.tables.compaction import Compaction
@@ -27,7 +29,7 @@ from kowalski.archive.tables.store import Store
 from kowalski.archive.tables.tables import Tables
 from kowalski.archive.tables.turn import turn_of
 from kowalski.config import ROOT
-from kowalski.database.tabled import Tabled
+from kowalski.database.tabled import NAMED, Tabled
 from kowalski.errors import SchemaError, TableError
 
 Make = Callable[..., Tables]
@@ -185,6 +187,22 @@ def test_the_lines_of_the_document_work(whole: Tables) -> None:
     for query in queries:
         assert "data/local/tables/" in query
         assert duckdb.sql(query.replace("data/local/tables/", f"{whole.store.root}/")).fetchall()
+
+
+def test_reads_of_a_night_are_by_indexes(made: Made) -> None:
+    def explained(**command: Any) -> dict[str, Any]:
+        found: dict[str, Any] = made.database.command("explain", command, verbosity="executionStats")
+        return found
+
+    topics = explained(distinct="ZTF_alerts", key="kafka.topic", query=NAMED)
+    assert "DISTINCT_SCAN" in json.dumps(topics, default=str)
+    assert "COLLSCAN" not in json.dumps(topics, default=str)
+    candids = made.database["ZTF_alerts"].distinct("candid")
+    covered = explained(find="ZTF_alerts", filter={"candid": {"$in": candids}}, projection={"_id": 0, "candid": 1})
+    assert covered["executionStats"]["totalDocsExamined"] == 0
+    noon = 2460310.0
+    around = {"candidate.jd": {"$gte": noon - 1, "$lt": noon + 2}, "kafka.topic": {"$nin": ["x"]}}
+    assert "COLLSCAN" not in json.dumps(explained(find="LSST_alerts", filter=around)["queryPlanner"]["winningPlan"], default=str)  # fmt: skip
 
 
 # while the night goes
@@ -353,6 +371,21 @@ def test_passes_that_only_the_outbox_knows(made: Made, without: Any, put: Any, f
     tables.compact("ZTF", SIMULATED)
     found = read(tables.store.root, "passes", "candid, filter_id, group_id, fid, annotations")
     assert sorted(found) == sorted((alert["candid"], 5, 1, "v1", '{"a": 1}') for alert in (first, second))
+
+
+def test_workers_store_passes_once(made: Made, without: Any, test_data: Path) -> None:
+    """The same messages again, which may have been left undone, change nothing; a replay that posts nothing adds none."""
+    packets, before = packets_of(test_data, get_survey("PGIR"))[:5], list(made.database["passes"].find())
+    worker = AlertWorker(get_survey("PGIR"), made.config)
+    try:
+        assert worker.process(packets).passed == {1: 5}
+        assert list(made.database["passes"].find()) == before
+        without("passes", {"survey": "PGIR"})
+        assert worker.process(packets, posting=False).passed == {1: 5}
+        assert made.database["passes"].count_documents({"survey": "PGIR"}) == 0
+    finally:
+        worker.alerts.collection.database.client.close()
+        worker.filters.filters.reader.client.close()
 
 
 def test_fits_that_were_followed_by_others_are_kept(made: Made, without: Any, fresh: Make) -> None:
