@@ -130,8 +130,12 @@ def fit_of(alert: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 def read(folder: Path | str, table: str, what: str = "*", rest: str = "") -> list[tuple[Any, ...]]:
     """What DuckDB reads of a table, as the documents say."""
-    files = f"read_parquet('{folder}/{table}/**/*.parquet', hive_partitioning=true, union_by_name=true)"
-    return duckdb.sql(f"select {what} from {files} {rest}").fetchall()
+    return duckdb.sql(f"select {what} from {files_of(folder, table)} {rest}").fetchall()
+
+
+def files_of(folder: Path | str, table: str) -> str:
+    """A table's files, as DuckDB is told of them."""
+    return f"read_parquet('{folder}/{table}/**/*.parquet', hive_partitioning=true, union_by_name=true)"
 
 
 def count(folder: Path | str, table: str, survey: str) -> int:
@@ -145,8 +149,18 @@ def content(folder: Path | str, night: date | None = None) -> dict[str, list[str
     return {table: sorted(map(repr, _rows(folder, table, rest))) for table in TABLES}
 
 
-def _rows(folder: Path | str, table: str, rest: str) -> list[tuple[Any, ...]]:
-    return read(folder, table, rest=rest) if any(Path(folder, table).rglob("*.parquet")) else []
+def _rows(folder: Path | str, table: str, rest: str) -> list[Any]:
+    """Rows by name and without nulls, as the columns of other surveys that are read together add some."""
+    if not any(Path(folder, table).rglob("*.parquet")):
+        return []
+    found = duckdb.sql(f"select * from {files_of(folder, table)} {rest}")
+    return [_without_nulls(dict(sorted(zip(found.columns, row, strict=True)))) for row in found.fetchall()]
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return value
 
 
 def keys(folder: Path | str, table: str) -> list[tuple[Any, ...]]:

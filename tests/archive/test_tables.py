@@ -375,14 +375,14 @@ def test_passes_that_only_the_outbox_knows(made: Made, without: Any, put: Any, f
 
 def test_workers_store_passes_once(made: Made, without: Any, test_data: Path) -> None:
     """The same messages again, which may have been left undone, change nothing; a replay that posts nothing adds none."""
-    packets, before = packets_of(test_data, get_survey("PGIR"))[:5], list(made.database["passes"].find())
-    worker = AlertWorker(get_survey("PGIR"), made.config)
+    packets, before = packets_of(test_data, get_survey("ZTF"))[:5], list(made.database["passes"].find())
+    worker = AlertWorker(get_survey("ZTF"), made.config)
     try:
         assert worker.process(packets).passed == {1: 5}
         assert list(made.database["passes"].find()) == before
-        without("passes", {"survey": "PGIR"})
+        without("passes", {"survey": "ZTF"})
         assert worker.process(packets, posting=False).passed == {1: 5}
-        assert made.database["passes"].count_documents({"survey": "PGIR"}) == 0
+        assert made.database["passes"].count_documents({"survey": "ZTF"}) == 0
     finally:
         worker.alerts.collection.database.client.close()
         worker.filters.filters.reader.client.close()

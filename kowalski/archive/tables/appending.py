@@ -12,11 +12,11 @@ from typing import Any
 
 from bson.objectid import ObjectId
 
-from kowalski.archive.tables.arrow import table_of
 from kowalski.archive.tables.columns import Table
+from kowalski.archive.tables.fitting import Row, fitted
 from kowalski.archive.tables.known import Known
 from kowalski.archive.tables.objects import of_objects
-from kowalski.archive.tables.rows import Row, Rows
+from kowalski.archive.tables.rows import Rows
 from kowalski.archive.tables.store import Partition, Store
 from kowalski.archive.tables.turn import Turn
 from kowalski.database.tabled import Tabled, topic_of
@@ -99,7 +99,7 @@ class Appending:
 
     def _append(self, name: str, night: date, made: Iterable[Row], turn: Turn) -> int:
         table, partition = self.tables[name], Partition(name, self.tabled.survey.name, f"{night:%Y%m%d}")
-        rows = self.known.new(partition, table, table_of(list(made), table.kind))
+        rows = self.known.new(partition, table, fitted(table.kind, made))
         if rows.num_rows:
             turn.require()
             file = f"part-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.parquet"

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -65,6 +66,11 @@ class Kind:
     nullable: bool = False
     fields: Mapping[str, "Kind"] = field(default_factory=dict)
     items: "Kind | None" = None
+
+    @cached_property
+    def nested(self) -> tuple[str, ...]:
+        """The fields that are records."""
+        return tuple(name for name, kind in self.fields.items() if kind.fields)
 
     def column(self, name: str) -> pa.Field:
         """A column of this type."""

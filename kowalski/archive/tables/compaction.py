@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from kowalski.archive.tables.arrow import table_of
 from kowalski.archive.tables.columns import Table
+from kowalski.archive.tables.fitting import Row, fitted
 from kowalski.archive.tables.objects import of_objects
-from kowalski.archive.tables.rows import Row, Rows
+from kowalski.archive.tables.rows import Rows
 from kowalski.archive.tables.sorting import Sorter
 from kowalski.archive.tables.store import Partition, Store
 from kowalski.archive.tables.turn import Turn
@@ -121,7 +121,7 @@ class Compaction:
         return self.tabled.passes_of(self._candids, self._topics, span)
 
     def _add(self, name: str, rows: Iterable[Row]) -> None:
-        self._sorters[name].add(table_of(list(rows), self.tables[name].kind))
+        self._sorters[name].add(fitted(self.tables[name].kind, rows))
 
     # from the files that are there
 

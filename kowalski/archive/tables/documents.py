@@ -16,7 +16,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from kowalski.archive.tables.rows import text_of
+from kowalski.archive.tables.fitting import text_of
 
 #: fields of a document that get columns of their own, and levels
 WIDEST, DEEPEST = 2000, 32

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from kowalski.archive.tables.rows import Row, Rows
+from kowalski.archive.tables.fitting import Row
+from kowalski.archive.tables.rows import Rows
 from kowalski.database.tabled import Tabled
 
 

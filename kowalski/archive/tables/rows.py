@@ -1,78 +1,24 @@
-"""Stored documents as rows of the tables; what has no column of its own is kept in ``more``."""
+"""What the tables say of stored documents: a row each, or several, as documents that `fitted` puts into columns."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from math import isfinite
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-import pyarrow as pa
-from bson import json_util
 
 from kowalski.alerts.coordinates import separation
 from kowalski.alerts.survey import Survey
 from kowalski.archive.tables.arrow import Kind
+from kowalski.archive.tables.fitting import Document, Row, text_of
 
 #: fields of an alert that are not the packet's: derived from others, or with tables of their own
 DERIVED = ("_id", "coordinates", "classifications", "withdrawal_told")
-#: largest finite number of 32 bits, and whole number up to which 64 bits hold all
-LARGEST_SINGLE, WHOLE = 3.4028234663852886e38, 2**53
 VERSION = "_version"
-
-Row = dict[str, Any]
-Document = Mapping[str, Any]
-
-
-def taken(kind: Kind, value: Any) -> tuple[Any, Any]:
-    """A value as its column holds it, and what of it the column does not hold; None: nothing.
-
-    A number that 32 bits hold only nearly is in the column so, and whole in the rest.
-    """
-    if value is None:
-        return None, None
-    if kind.fields and isinstance(value, Mapping):
-        return _taken_apart(kind, value)
-    if kind.fits(value):
-        return (kind.encode(value) if kind.encode else value), None
-    if pa.types.is_floating(kind.type) and isinstance(value, int | float) and not isinstance(value, bool):
-        if isinstance(value, int) and abs(value) <= WHOLE:
-            return taken(kind, float(value))
-        if isinstance(value, float) and (not isfinite(value) or abs(value) <= LARGEST_SINGLE):
-            return value, value
-    return None, value
-
-
-def _taken_apart(kind: Kind, value: Document) -> tuple[Row, Row | None]:
-    held, rest, fields = {}, {}, kind.fields
-    for name, each in value.items():
-        if each is None:
-            continue
-        if (field := fields.get(name)) is None:
-            rest[name] = each
-            continue
-        held[name], left = taken(field, each)
-        if left is not None:
-            rest[name] = left
-    return held, rest or None
-
-
-def text_of(value: Any) -> str:
-    """A value of MongoDB as relaxed extended JSON."""
-    return json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS)
-
-
-def row_of(kind: Kind, document: Document) -> Row:
-    """A document as a row of the table of that kind."""
-    held, rest = _taken_apart(kind, document)
-    if rest is not None and "more" in kind.fields:
-        held["more"] = text_of(rest)
-    return held
 
 
 class Rows:
-    """Makes the rows of one survey; ``kinds`` are those of its tables."""
+    """Makes the rows of one survey; ``point`` is the kind of those of its light curves."""
 
-    def __init__(self, survey: Survey, kinds: Mapping[str, Kind], cutouts: bool):
-        self.survey, self.kinds = survey, kinds
+    def __init__(self, survey: Survey, point: Kind, cutouts: bool):
+        self.survey, self._measured = survey, point.fields.keys()
         self._hidden = {*DERIVED, *(() if cutouts else survey.cutouts.values())}
         if survey.object_id != "objectId":
             self._hidden.add(survey.object_id)
@@ -84,7 +30,7 @@ class Rows:
         place = {"jd": float(candidate["jd"])}
         if (ra := candidate.get("ra")) is not None and (dec := candidate.get("dec")) is not None:
             place |= {"ra": float(ra) % 360.0, "dec": float(dec)}
-        return row_of(self.kinds["alerts"], {**said, **place})
+        return {**said, **place}
 
     def scores(self, document: Document) -> Iterator[Row]:
         """The scores of an alert, one per model."""
@@ -93,14 +39,13 @@ class Rows:
             if isinstance(score, int | float) and not isinstance(score, bool):
                 version = classifications.get(f"{model}{VERSION}")
                 said = {"model": model, "score": float(score), "version": None if version is None else str(version)}
-                yield row_of(self.kinds["scores"], {**about, **said})
+                yield {**about, **said}
 
     def detection(self, document: Document) -> Row:
         """The point that an alert itself is."""
-        kind = self.kinds["points"]
-        said = {name: value for name, value in document["candidate"].items() if name in kind.fields}
+        said = {name: value for name, value in document["candidate"].items() if name in self._measured}
         about = _about(document)
-        return row_of(kind, {**self._banded(said), **about, "kind": "detection", "first_jd": about["jd"]})
+        return {**self._banded(said), **about, "kind": "detection", "first_jd": about["jd"]}
 
     def history(self, object_id: str, aux: Document, jds: Iterable[float], whole: bool) -> Iterator[Row]:
         """The points that an object's document got by the packets of these candidate jds.
@@ -115,8 +60,7 @@ class Rows:
                 first_jd = point.get("first_jd")
                 if first_jd in moments or (whole and first_jd is None):
                     kind = "forced" if history.forced else "limit" if point.get("magpsf") is None else "detection"
-                    said = {**self._banded(point), "objectId": object_id, "kind": kind}
-                    yield row_of(self.kinds["points"], said)
+                    yield {**self._banded(point), "objectId": object_id, "kind": kind}
 
     def matches(self, object_id: str, aux: Document) -> Iterator[Row]:
         """The rows of catalogues that an object matches."""
@@ -125,16 +69,15 @@ class Rows:
         for catalogue, rows in (aux.get("cross_matches") or {}).items():
             for row in rows or ():
                 said = {"catalogue": catalogue, "row_id": str(row.get("_id")), "row": text_of(row)}
-                yield row_of(self.kinds["matches"], {**about, **said, "distance_arcsec": _distance(first, row)})
+                yield {**about, **said, "distance_arcsec": _distance(first, row)}
 
     def passed(self, document: Document) -> Row:
         """An alert's pass of a filter."""
-        return row_of(self.kinds["passes"], {**document, "annotations": text_of(document.get("annotations"))})
+        return {**document, "annotations": text_of(document.get("annotations"))}
 
     def fit(self, document: Document) -> Row:
         """A fit of an object's light curve."""
-        said = {name: value for name, value in document.items() if name not in ("_id", "survey")}
-        return row_of(self.kinds["salt2"], said)
+        return {name: value for name, value in document.items() if name not in ("_id", "survey")}
 
     def _banded(self, point: Document) -> Row:
         """A point with the name of its band, which stands in place of the packet's own."""

@@ -118,5 +118,4 @@ class Tables:
                 f"see schemas.{survey.name} in the settings"
             )
         tables = tables_of(survey, schema, cutouts)
-        kinds = {name: table.kind for name, table in tables.items()}
-        return tables, Rows(survey, kinds, cutouts), Tabled(self.database, survey, cutouts)
+        return tables, Rows(survey, tables["points"].kind, cutouts), Tabled(self.database, survey, cutouts)
