@@ -150,16 +150,16 @@ def content(folder: Path | str, night: date | None = None) -> dict[str, list[str
 
 
 def _rows(folder: Path | str, table: str, rest: str) -> list[Any]:
-    """Rows by name and without nulls, as the columns of other surveys that are read together add some."""
+    """Rows by the names of their columns and without nulls, as other surveys that are read together have others."""
     if not any(Path(folder, table).rglob("*.parquet")):
         return []
     found = duckdb.sql(f"select * from {files_of(folder, table)} {rest}")
-    return [_without_nulls(dict(sorted(zip(found.columns, row, strict=True)))) for row in found.fetchall()]
+    return [_without_nulls(dict(zip(found.columns, row, strict=True))) for row in found.fetchall()]
 
 
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+        return {name: _without_nulls(each) for name, each in sorted(value.items()) if each is not None}
     return value
 
 
