@@ -170,7 +170,7 @@ def schemas_and_records(draw: Any) -> tuple[Any, list[Any]]:
     return schema, draw(st.lists(values, min_size=1, max_size=4))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(schemas_and_records())
 def test_whatever_avro_says_comes_back(case: tuple[Any, list[Any]]) -> None:
     schema, values = case

@@ -1,5 +1,6 @@
 """The tables: what MongoDB has, exactly, while the night goes and when it is whole, whatever happens in between."""
 
+import argparse
 import json
 import math
 import os
@@ -31,6 +32,7 @@ from kowalski.archive.tables.turn import turn_of
 from kowalski.config import ROOT
 from kowalski.database.tabled import NAMED, Tabled
 from kowalski.errors import SchemaError, TableError
+from kowalski.local import tables as command
 
 Make = Callable[..., Tables]
 Content = dict[str, list[str]]
@@ -315,13 +317,31 @@ def test_killed_while_tables_are_replaced(made: Made, fresh: Make, simulated: Co
     assert {each.table: [path.endswith("whole.parquet") for path in tables.store.files(each)] for each in night}["alerts"] == [True]  # fmt: skip
     assert content(tables.store.root, SIMULATED) == simulated
     made.database["leases"].delete_many({})  # which nobody renews, and ends by itself
-    command = [sys.executable, "kowalski.py", "tables"]
-    said = subprocess.run([*command, "compact", "2024-01-01", "--survey", "ztf"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)  # fmt: skip
-    assert said.stdout == f"ZTF 20240101: {', '.join(f'{len(simulated[table])} {table}' for table in TABLES)}\n"
-    status = subprocess.run([*command, "status", "--json"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)  # fmt: skip
-    listed = {(each["table"], each["files"], each["rows"]) for each in json.loads(status.stdout)["tables"] if each["night"] == "20240101"}  # fmt: skip
-    assert listed == {(table, 1, len(simulated[table])) for table in TABLES}
+    tables.compact("ZTF", SIMULATED)
     assert content(tables.store.root, SIMULATED) == simulated
+
+
+def test_the_command(
+    fresh: Make, simulated: Content, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = fresh()
+    monkeypatch.setattr(command, "load_config", lambda: tables.config)
+    monkeypatch.setattr(command, "setup_logging", lambda name: None)
+
+    def said(*words: str) -> tuple[int, str]:
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        return command.run(parser.parse_args(words)), capsys.readouterr().out
+
+    counts = ", ".join(f"{len(simulated[table])} {table}" for table in TABLES)
+    assert said("compact", "2024-01-01", "--survey", "ztf") == (0, f"ZTF 20240101: {counts}\n")
+    assert said("compact", "20010101") == (1, "ZTF 20010101: nothing of that night\n")
+    status, text = said("status", "--json")
+    listed = {(each["table"], each["night"], each["files"], each["rows"]) for each in json.loads(text)["tables"]}
+    assert (status, listed) == (0, {(table, "20240101", 1, len(simulated[table])) for table in TABLES})
+    status, text = said("status")
+    assert f"tables in {tables.store.root}; kept as the night goes" in text
+    assert re.search(rf"20240101 ZTF\n.*\n  alerts +{len(simulated['alerts'])} +1 ", text)
 
 
 def test_what_mongodb_has_no_more_is_kept(made: Made, without: Any, fresh: Make, simulated: Content) -> None:
