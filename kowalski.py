@@ -59,6 +59,9 @@ COMMANDS = {
     "quarantine": Command(
         "kowalski.local.quarantine", "packets that were refused: list, show, replay, discard", inside=True
     ),
+    "tables": Command(
+        "kowalski.local.tables", "alerts and light curves as Parquet: status, nights made whole", inside=True
+    ),
     "outbox": Command("kowalski.local.outbox", "what waits to be sent, what was refused, and another try", inside=True),
     "filter": Command("kowalski.local.filter_files", "filters kept as files: validate, run, explain, push"),
     "watchlist": Command(

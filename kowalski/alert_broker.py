@@ -4,6 +4,7 @@ import argparse
 import signal
 import time
 from datetime import UTC, date, datetime
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -20,6 +21,7 @@ from kowalski.database.ledger import Ledger, Stand
 from kowalski.database.links import Links
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
+from kowalski.database.passes import Passes
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine import Quarantine
 from kowalski.dispatcher import Dispatcher
@@ -94,7 +96,7 @@ class AlertConsumer:
         """The survey's collections have their indexes, once MongoDB can be reached."""
         if not self.config.database.build_indexes:
             return
-        rooms = (
+        rooms: tuple[Any, ...] = (
             Alerts(self.database, self.survey),
             Objects(self.database, self.survey),
             Links(self.database),
@@ -102,6 +104,7 @@ class AlertConsumer:
             FilterRuns(self.database),
             Quarantine(self.database, self.config.broker.inline_quarantine_bytes),
             Outbox(self.database),
+            *([Passes(self.database)] if self.config.tables.enabled else []),
             self.ledger,
             self.processes,
         )

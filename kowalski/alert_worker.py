@@ -39,6 +39,7 @@ from kowalski.database.ledger import Ledger
 from kowalski.database.links import Links
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
+from kowalski.database.passes import Passes, passes_of
 from kowalski.database.processes import process_id
 from kowalski.database.quarantine import Quarantine
 from kowalski.database.skyportal_objects import SkyPortalObjects
@@ -103,6 +104,7 @@ class AlertWorker:
         self.objects = Objects(database, survey)
         self.quarantine = Quarantine(database, config.broker.inline_quarantine_bytes, config.broker.quarantine_bytes)
         self.outbox = Outbox(database)
+        self.passes = Passes(database) if config.tables.enabled else None
         self.ledger = Ledger(database)
         self.posted_objects = SkyPortalObjects(database)
         self.scorer = load_models(config, survey.name)
@@ -247,6 +249,8 @@ class AlertWorker:
                 report.filter_failures[filter_id] += alerts
             if posting:
                 with _timed(report, "outbox"):
+                    if self.passes is not None:
+                        self.passes.add(list(passes_of(self.survey.name, batch, run.passes, now)))
                     if self.posting:
                         entries = entries_of(self.survey.name, batch, run.passes, photometry, now)
                         report.posted += self.outbox.add(list(entries))

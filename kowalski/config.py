@@ -25,7 +25,19 @@ log = get_logger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 
 #: sections that `demo`, `test` and `benchmark` never take from config.yaml or the environment
-LIVE_SECTIONS = ("database", "kafka", "skyportal", "tns", "ztf_ops", "performance_report", "gcn", "slack", "archive")
+LIVE_SECTIONS = (
+    "database",
+    "kafka",
+    "skyportal",
+    "tns",
+    "ztf_ops",
+    "performance_report",
+    "gcn",
+    "slack",
+    "night",
+    "archive",
+    "tables",
+)
 
 #: settings of older versions that do nothing any more, and what to use instead
 RETIRED = {

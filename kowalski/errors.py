@@ -124,6 +124,17 @@ class ArchiveUnavailable(ArchiveError):
     http_status = 503
 
 
+class TableError(KowalskiError):
+    """A table can't be written or read; the text names the file."""
+
+    def __init__(self, message: str, retriable: bool = False):
+        super().__init__(message)
+        self.retriable = retriable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.retriable)
+
+
 class StreamError(KowalskiError):
     """Kafka refused an operation; the text names the topic or setting."""
 

@@ -10,6 +10,7 @@ from kowalski.errors import ConfigError
 from kowalski.gcn_section import GcnStream
 from kowalski.night_section import NightSection
 from kowalski.section import Names, Port, Section, Servers
+from kowalski.tables_section import Tables
 
 
 class Contact(Section):
@@ -314,6 +315,7 @@ class Config(Section):
     performance_report: PerformanceReport
     gcn: GcnStream
     night: NightSection
+    tables: Tables
     slack: Slack
     enabled: dict[str, bool]
     local: Local

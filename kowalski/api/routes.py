@@ -16,6 +16,7 @@ from kowalski.api.handlers import (
     classifications,
     cutouts,
     docs,
+    exports,
     filters,
     gcn,
     health,
@@ -45,6 +46,7 @@ from kowalski.api.models.tokens import NewToken, TokenPath
 from kowalski.api.models.triggers import NewQueue, NewTrigger, QueueName, TriggerName, WhichQueue, WhichTrigger
 from kowalski.api.models.users import Edit, NewUser, UserPath
 from kowalski.api.models.watchlists import Lists, NewWatchlist, Replacement, Watchlist, WatchlistPath, WatchlistRows
+from kowalski.api.services.exports import PARQUET
 from kowalski.api.state import SERVICES, SESSION, USER
 from kowalski.api.uploads import upload_of
 
@@ -122,6 +124,7 @@ ROUTES = (
     Route("GET", "/api/tokens", tokens.show_all),
     Route("DELETE", "/api/tokens/{token_id}", tokens.remove, params=TokenPath),
     Route("POST", "/api/queries", queries.run, body=QUERY),
+    Route("POST", "/api/export", exports.run, body=QUERY, content=PARQUET),
     Route("POST", "/api/filters", filters.post, body=TypeAdapter(NewVersion)),
     Route("PATCH", "/api/filters", filters.patch, body=TypeAdapter(Change)),
     Route("GET", FILTER, filters.get, params=FilterPath),

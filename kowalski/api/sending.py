@@ -49,21 +49,36 @@ async def send(request: web.Request, text: str | AsyncGenerator[str], content_ty
             return _whole(first, headers, gzipped)
         if gzipped:
             headers["Content-Encoding"] = "gzip"
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
-        try:
-            largest = request.app[LARGEST]
-            await _stream(response, _up_to(largest, _joined(first, second, chunks)), gzipped)
-        except ConnectionError:
-            log.info("%s %s: the client left before the end", request.method, request.path)
-        except Exception as error:
-            known = isinstance(error, KowalskiError | TimeoutError)
-            log.error("%s %s broke off: %s", request.method, request.path, error or "stalled", exc_info=not known)
-            _reset(request)
-        except asyncio.CancelledError:
-            _reset(request)
-            raise
-        return response
+        return await _sent(request, headers, _joined(chunks, first, second), gzipped)
+
+
+async def send_file(
+    request: web.Request, pieces: AsyncGenerator[bytes], content_type: str, name: str
+) -> web.StreamResponse:
+    """A file that comes in pieces is with the client, as by `send`; errors are raised until there is the first piece."""
+    headers = {"Content-Type": content_type, "Content-Disposition": f"attachment; filename={name}"}
+    async with aclosing(pieces) as chunks:
+        return await _sent(request, headers, _joined(chunks, await anext(chunks)), False)
+
+
+async def _sent(
+    request: web.Request, headers: dict[str, str], chunks: AsyncIterator[bytes], gzipped: bool
+) -> web.StreamResponse:
+    """The chunks are with the client, or the connection is reset."""
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    try:
+        await _stream(response, _up_to(request.app[LARGEST], chunks), gzipped)
+    except ConnectionError:
+        log.info("%s %s: the client left before the end", request.method, request.path)
+    except Exception as error:
+        known = isinstance(error, KowalskiError | TimeoutError)
+        log.error("%s %s broke off: %s", request.method, request.path, error or "stalled", exc_info=not known)
+        _reset(request)
+    except asyncio.CancelledError:
+        _reset(request)
+        raise
+    return response
 
 
 def quality(request: web.Request, header: str, name: str) -> float:
@@ -96,9 +111,9 @@ async def _chunks(texts: AsyncGenerator[str]) -> AsyncGenerator[bytes]:
         yield "".join(gathered).encode()
 
 
-async def _joined(first: bytes, second: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    yield second
+async def _joined(others: AsyncIterator[bytes], *first: bytes) -> AsyncIterator[bytes]:
+    for chunk in first:
+        yield chunk
     async for chunk in others:
         yield chunk
 

@@ -10,6 +10,7 @@ from kowalski.api.services.accounts import Accounts, Admin
 from kowalski.api.services.addresses import Proxies
 from kowalski.api.services.classifications import ClassificationService
 from kowalski.api.services.cutouts import CutoutService
+from kowalski.api.services.exports import Exports
 from kowalski.api.services.filters import FilterService
 from kowalski.api.services.gcn import GcnService
 from kowalski.api.services.limits import Limits
@@ -47,6 +48,7 @@ class Services:
 
     database: Queries
     queries: QueryService
+    exports: Exports
     skymaps: SkymapService
     gcn: GcnService
     accounts: Accounts
@@ -75,10 +77,12 @@ class Services:
         tokens = Tokens(secret, server.jwt_algorithm, server.jwt_exp_delta_seconds)
         password = required(server.admin_password, "server.admin_password")
         watchlists = WatchlistService(WatchlistStore(config.database))
+        queries = QueryService(database, CatalogAdmin(config.database), skymaps, config.misc.max_time_ms)
         admin = Admin(server.admin_username, password, server.contact.email)
         return cls(
             database=database,
-            queries=QueryService(database, CatalogAdmin(config.database), skymaps, config.misc.max_time_ms),
+            queries=queries,
+            exports=Exports(queries, config.tables.export_bytes),
             skymaps=skymaps,
             gcn=GcnService(GcnEvents(config.database)),
             accounts=Accounts(users, tokens, Throttle(Logins(config.database)), shared, admin),

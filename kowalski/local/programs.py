@@ -77,6 +77,7 @@ def programs_of(
         _poster(config),
         _api(config),
         *_watchers(config),
+        *_tables(config),
         *_archive_keeper(config),
         *_night_conductor(config),
         *_kafka(config, folder, kafka_controller),
@@ -191,6 +192,15 @@ def _archive_keeper(config: Config) -> list[Program]:
         return []
     command = _python("kowalski.archive.packets")
     return [Program("archive-keeper", 1, command, lambda pid: probes.has_signed(config.database, pid))]
+
+
+def _tables(config: Config) -> list[Program]:
+    """What appends to the tables, where they are kept."""
+    if not config.tables.enabled:
+        return []
+    return [
+        Program("tables", 1, _python("kowalski.archive.tables"), lambda pid: probes.has_signed(config.database, pid))
+    ]
 
 
 def _api(config: Config) -> Program:

@@ -37,3 +37,8 @@ def night_of_alert(survey: Survey, topic: str | None, jd: float) -> date:
 def moment_of(jd: float) -> datetime:
     """The moment (UTC) of a jd; of a nonsensical one the nearest in a year of four digits."""
     return EPOCH + timedelta(days=min(max(jd - EPOCH_JD, EARLIEST), LATEST))
+
+
+def jd_of(moment: datetime) -> float:
+    """The Julian date (d) of a moment (UTC), to a hundred microseconds."""
+    return EPOCH_JD + (moment - EPOCH) / timedelta(days=1)

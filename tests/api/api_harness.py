@@ -16,6 +16,8 @@ from kowalski.config import ROOT
 from kowalski.local.ports import free_ports
 from kowalski.settings import Database
 
+#: bytes of documents that may be exported
+EXPORTED = 30_000_000
 ADMIN, PASSWORD, SECRET = "admin", "correct horse battery staple", "s" * 64
 
 
@@ -101,6 +103,7 @@ def start_api(
     skymaps: dict[str, Any] | None = None,
     ztf: dict[str, Any] | None = None,
     filters: dict[str, Any] | None = None,
+    tables: dict[str, Any] | None = None,
     **server: Any,
 ) -> Api:
     """An API on a free port, not ready yet; further arguments are settings of ``server``."""
@@ -114,6 +117,7 @@ def start_api(
         "skymaps": skymaps or {},
         "ztf": ztf or {},
         "filters": filters or {},
+        "tables": tables or {},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump({"kowalski": settings}))
     log = folder / "api.log"

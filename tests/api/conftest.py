@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 from accounts_harness import OWN, MakeUser, call, message
-from api_harness import Api, start_api
+from api_harness import EXPORTED, Api, start_api
 from rights_harness import SEEN, Archive, open_archive
 
 from kowalski.alerts.coordinates import position
@@ -54,7 +54,7 @@ def _alert(number: int) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def api(stored: MongoDatabase, api_settings: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """The API over these documents, with two workers."""
-    running = start_api(tmp_path_factory.mktemp("api"), api_settings, processes=2)
+    running = start_api(tmp_path_factory.mktemp("api"), api_settings, tables={"export_bytes": EXPORTED}, processes=2)
     try:
         running.wait_ready()
         running.token = running.log_in().json()["token"]

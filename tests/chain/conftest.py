@@ -123,10 +123,16 @@ class Chain:
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """A whole system of this module's own, scoring by the stand-ins or the published weights, whichever are there."""
-    changes = {"kafka": {"metadata_refresh": 1}, "broker": {"batch_size": 64}}
-    system = LocalSystem.isolated(tmp_path_factory.mktemp("chain"), changes)
+def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """A whole system of this module's own, scoring by the stand-ins or the published weights, whichever are there.
+
+    A module that keeps tables (``TABLES``) has them in the system's folder.
+    """
+    folder = tmp_path_factory.mktemp("chain")
+    changes: dict[str, Any] = {"kafka": {"metadata_refresh": 1}, "broker": {"batch_size": 64}}
+    if tables := getattr(request.module, "TABLES", None):
+        changes["tables"] = {"enabled": True, "folder": str(folder / "tables"), **tables}
+    system = LocalSystem.isolated(folder, changes)
     system.start()
     yield Chain(system)
     system.stop()

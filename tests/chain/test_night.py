@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
+import duckdb
 import pytest
 from chain_oracle import expected_objects
 from conftest import Chain, filter_document
 from penquins import Kowalski
 
+from kowalski.archive.tables.tables import Tables
+from kowalski.database.processes import Processes
+from kowalski.night.dates import night_from
 from kowalski.night.packets import packets_from
 from kowalski.simulation.night import simulate
 
+#: looked at every second
+TABLES = {"interval": 1, "settled": 2}
 GOOD_DRB = filter_document(
     1, [{"$match": {"candidate.drb": {"$gt": 0.5}}}, {"$project": {"annotations": {"drb": "$candidate.drb"}}}]
 )
@@ -47,6 +53,42 @@ def test_simulated_night_twice(chain: Chain) -> None:
     expected = {"received": 600, "decoded": 600, "stored": 300, "known": 300, "quarantined": 0, "unread": 0}
     expected |= {"passed": len(passing), "filtered": 300 - len(passing), "candidates.delivered": len(passing)}
     assert {name: books.total()[name] for name in expected} == expected
+
+
+def test_tables_of_the_night_before(chain: Chain) -> None:
+    """What the night left in MongoDB is in the tables, appended beside it; DuckDB counts the same when it is whole."""
+    tables = Tables(chain.system.config, chain.database)
+    signs = Processes(chain.database)
+    counts = counts_of(chain)
+
+    def appended() -> bool:
+        found = [each.get("appended") for each in signs.alive() if each["program"] == "tables"]
+        return found == [sum(counts.values())]
+
+    chain.wait(appended, "all of it appended")
+    night = night_from(chain.survey.night_of(chain.topic) or "")
+    for compact in (lambda: counts, lambda: tables.compact("ZTF", night)):
+        assert compact() == counts
+        for table, rows in counts.items():
+            files = f"read_parquet('{tables.store.root}/{table}/**/*.parquet', hive_partitioning=true)"
+            if rows:
+                found = duckdb.sql(f"select count(*), min(survey), min(night), max(night) from {files}").fetchone()
+                assert found == (rows, "ZTF", int(f"{night:%Y%m%d}"), int(f"{night:%Y%m%d}"))
+
+
+def counts_of(chain: Chain) -> dict[str, int]:
+    """What MongoDB has for each table, counted the plain way."""
+    alerts, aux = (list(chain.database[name].find()) for name in ("ZTF_alerts", "ZTF_alerts_aux"))
+    candids = {alert["candid"] for alert in alerts}
+    earlier = [point for each in aux for point in each["prv_candidates"] if point.get("candid") not in candids]
+    return {
+        "alerts": len(alerts),
+        "points": len(alerts) + len(earlier) + sum(len(each["fp_hists"]) for each in aux),
+        "scores": sum(len(alert["classifications"]) // 2 for alert in alerts),
+        "matches": sum(len(rows) for each in aux for rows in each["cross_matches"].values()),
+        "passes": len(chain.database.outbox.distinct("candid", {"kind": "candidate"})),
+        "salt2": 0,
+    }
 
 
 def test_hostile_packets_among_good_ones(chain: Chain) -> None:

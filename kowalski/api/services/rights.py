@@ -27,6 +27,8 @@ CLOSED = frozenset(
         "skymap_cells",
         "queries",
         "outbox",
+        "passes",
+        "tabled",
         "processes",
         "leases",
         "ledger",

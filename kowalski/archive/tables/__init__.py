@@ -1,0 +1,1 @@
+"""Alerts, light curves, scores, matches, filters' passes and fits as Parquet, by survey and night."""
