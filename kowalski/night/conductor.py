@@ -11,9 +11,10 @@ from kowalski.alerts.survey import enabled_surveys, get_survey
 from kowalski.config import load_config
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.database.nights import Night, Nights
-from kowalski.errors import DatabaseError, LocalError, SourceError
+from kowalski.errors import KowalskiError, SourceError
 from kowalski.local.system import LocalSystem
 from kowalski.log import get_logger
+from kowalski.night.closing import close_night
 from kowalski.night.course import AT_WORK, Rules, State, next_step
 from kowalski.night.crew import Crew
 from kowalski.night.dates import night_from
@@ -82,7 +83,7 @@ class Conductor:
             if self._is_due(night):
                 try:
                     self._conduct(night)
-                except (LocalError, SourceError, DatabaseError) as error:
+                except KowalskiError as error:
                     problems[f"{night.survey} {night.night}"] = str(error)
         for name in problems.keys() - self._problems.keys():
             log.warning("%s: %s", name, problems[name])
@@ -138,6 +139,7 @@ class Conductor:
             self.nights.rest(night.survey, True)
             if self._crew.rest(night.survey):
                 log.info("%s: its programs rest until its next night", night.survey)
+        close_night(night.survey, night.night, self._config, self._database)
         self.nights.keep_report(night.night, report_of(night.night, self._database, self._config))
         self._into(night, State.REPORTED, f"its report is kept: GET /api/nights/{night.night}/report")
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import duckdb
 import pytest
 import requests
 
 from kowalski.alerts.survey import get_survey
+from kowalski.archive.packets.reading import PacketArchive
 from kowalski.database.client import connect
 from kowalski.database.nights import Night, Nights
 from kowalski.errors import SourceError
@@ -69,12 +72,15 @@ class Channel(Slack):
 @pytest.fixture(scope="module")
 def looks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looks]:
     """A system whose brokers and dask clusters are not started."""
+    folder = tmp_path_factory.mktemp("night")
     changes = {
         "kafka": {"metadata_refresh": 1},
         "dask": {"n_workers": 1},
+        "archive": {"enabled": True, "folder": str(folder / "packets")},
+        "tables": {"enabled": True, "folder": str(folder / "tables"), "interval": 1, "settled": 0},
         "night": {"quiet_minutes": 0.02, "most_workers": {"ZTF": 2}, "alerts_per_worker": ALERTS // 2},
     }
-    system = LocalSystem.isolated(tmp_path_factory.mktemp("night"), changes)
+    system = LocalSystem.isolated(folder / "system", changes)
     system.start([each.name for each in system.programs if each.survey is None])
     yield Looks(system)
     system.stop()
@@ -110,6 +116,26 @@ def test_a_night_is_conducted(looks: Looks) -> None:
     }
     assert all(each["ready"] for each in about.values()), "what rests is as it should be"
     assert max(each["lag"] for each in looks.nights.samples(NIGHT)) == ALERTS
+
+
+def test_its_packets_and_tables_are_whole(looks: Looks) -> None:
+    """DuckDB counts in the tables what MongoDB has; every file of packets is closed, and holds all of them."""
+    config, database = looks.system.config, looks.database
+    [points] = database.ZTF_alerts_aux.aggregate(
+        [{"$group": {"_id": None, "n": {"$sum": {"$add": [{"$size": "$prv_candidates"}, {"$size": "$fp_hists"}]}}}}]
+    )
+    expected = {
+        "alerts": ALERTS,
+        "points": points["n"],
+        "scores": 6 * ALERTS,
+    }
+    for table, number in expected.items():
+        files = f"{config.tables.folder}/{table}/**/*.parquet"
+        found = duckdb.sql(f"select count(*) from read_parquet('{files}', hive_partitioning=true)").fetchone()
+        assert found == (number,), table
+    files = PacketArchive(Path(config.archive.folder)).files("ZTF", NIGHT)
+    assert all(file.seal for file in files)
+    assert sum(file.seal.packets for file in files if file.seal) == ALERTS
 
 
 def test_its_report_is_served(looks: Looks) -> None:
