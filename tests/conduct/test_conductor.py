@@ -131,11 +131,11 @@ def test_its_packets_and_tables_are_whole(looks: Looks) -> None:
     }
     for table, number in expected.items():
         files = f"{config.tables.folder}/{table}/**/*.parquet"
-        found = duckdb.sql(f"select count(*) from read_parquet('{files}', hive_partitioning=true)").fetchone()
-        assert found == (number,), table
+        found = duckdb.sql(f"select count(*) from read_parquet('{files}', hive_partitioning=true)").fetchall()
+        assert found == [(number,)], table
     files = PacketArchive(Path(config.archive.folder)).files("ZTF", NIGHT)
     assert all(file.seal for file in files)
-    assert sum(file.seal.packets for file in files if file.seal) == ALERTS
+    assert sum(file.seal["packets"] for file in files if file.seal) == ALERTS
 
 
 def test_its_report_is_served(looks: Looks) -> None:
