@@ -4,7 +4,7 @@ python -m kowalski.alert_broker_winter [--obsdate YYYYMMDD] [--topic TOPIC] [--f
 """
 
 from kowalski.alerts.lightcurve import detection_or_limit, with_programme
-from kowalski.alerts.survey import History, Survey
+from kowalski.alerts.survey import LIKE_ZTF, History, Survey
 
 SURVEY = Survey(
     name="WNTR",
@@ -21,6 +21,7 @@ SURVEY = Survey(
     # pixels between 4 sigma below and 5 sigma above the sky, faint sources being what the infrared is about
     looks=dict.fromkeys(("science", "template", "difference"), ("linear", "sigma_clipped")),
     alert_indexes={"objectId": [("objectId", -1)], "jd_candid": [("candidate.jd", -1), ("candid", -1)]},
+    transients=LIKE_ZTF,
 )
 
 

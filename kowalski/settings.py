@@ -7,7 +7,9 @@ from pydantic import Field, IPvAnyNetwork, model_validator
 
 from kowalski.errors import ConfigError
 from kowalski.gcn_section import GcnStream
+from kowalski.output_section import KafkaOutput
 from kowalski.section import Names, Port, Section, Servers
+from kowalski.transients_section import Transients
 
 
 class Contact(Section):
@@ -47,11 +49,6 @@ class TelescopeQueue(Section):
     mountain_bind_ip: str | None
     mountain_bind_port: int | None
     mountain_known_hosts: str | None
-
-
-class KafkaOutput(Section):
-    bootstrap_servers: Servers | None = Field(alias="bootstrap.servers")
-    options: dict[str, Any]
 
 
 class Kafka(Section):
@@ -302,6 +299,7 @@ class Config(Section):
     filters: Filters
     skyportal: SkyPortal
     outbox: Outbox
+    transients: Transients
     ztf_depot: Login
     ztf_ops: ZTFOps
     tns: TNS

@@ -6,7 +6,7 @@ import pytest
 
 from kowalski import errors
 from kowalski.database.filters import FilterTimeout
-from kowalski.errors import DatabaseUnavailable, KowalskiError, PacketError, SkyPortalError
+from kowalski.errors import DatabaseUnavailable, KowalskiError, OutputUnavailable, PacketError, SkyPortalError
 
 EXAMPLES = [
     *(kind("what is wrong") for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, KowalskiError) and kind is not PacketError),
@@ -28,7 +28,9 @@ def test_errors_survive_pickling(error: KowalskiError) -> None:
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_only_what_passes_by_itself_is_retriable(error: KowalskiError) -> None:
-    passing = isinstance(error, DatabaseUnavailable) or (isinstance(error, SkyPortalError) and error.status == 503)
+    passing = isinstance(error, DatabaseUnavailable | OutputUnavailable) or (
+        isinstance(error, SkyPortalError) and error.status == 503
+    )
     assert error.retriable is passing
     assert 400 <= error.http_status < 600
 

@@ -39,6 +39,7 @@ CLOSED = frozenset(
         "skyportal_objects",
         "watchlists",
         "watchlist_rows",
+        "fits",
     }
 )
 CLOSED_PREFIXES = ("quarantine", "system.", INCOMING)
