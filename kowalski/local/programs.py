@@ -13,6 +13,7 @@ from kowalski.local.kafka import Kafka
 from kowalski.local.mongod import mongod_command
 from kowalski.local.ports import is_of_this_machine
 from kowalski.settings import LOOPBACK, Config, dask_section
+from kowalski.transients.programs import FITTER
 from kowalski.watchers.programs import WATCHERS
 
 Progress = Callable[[str], None]
@@ -70,7 +71,13 @@ def programs_of(
         programs.append(_receiver(config, folder))
     for survey in enabled_surveys(config.enabled):
         programs += [_dask_cluster(config, survey), *_alert_brokers(config, survey)]
-    programs += [_poster(config), _api(config), *_watchers(config), *_kafka(config, folder, kafka_controller)]
+    programs += [
+        _poster(config),
+        _api(config),
+        *_watchers(config),
+        *_fitter(config),
+        *_kafka(config, folder, kafka_controller),
+    ]
     return sorted((_with_arguments(p, extra.get(p.name, ())) for p in programs), key=lambda program: program.wave)
 
 
@@ -165,6 +172,14 @@ def _watchers(config: Config) -> list[Program]:
         for module, wanted in configured.items()
         if wanted
     ]
+
+
+def _fitter(config: Config) -> list[Program]:
+    """The program that fits light curves, where these are looked for; without its files it runs, and says so."""
+    if not config.transients.enabled:
+        return []
+    ready = lambda pid: probes.has_signed(config.database, pid)  # noqa: E731
+    return [Program(FITTER, 1, _python("kowalski.transients"), ready)]
 
 
 def _api(config: Config) -> Program:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kowalski.config import in_container
 from kowalski.database.client import connect
+from kowalski.database.fits import Fits
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine_room import Standing
 from kowalski.database.quarantined import Quarantined
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def report_of(system: LocalSystem) -> dict[str, Any]:
-    """Programs (`LocalSystem.status`), the signs of life in the database, problems of models, the quarantine, and if all is ready."""
+    """Programs (`LocalSystem.status`), the signs of life in the database, problems of models, fits, the quarantine, and if all is ready."""
     programs = system.status()
     # with mongod elsewhere the database answers whatever runs here
     mongod_runs = all(each["ready"] for each in programs if each["program"] == "mongod")
@@ -49,6 +50,7 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
         "posting": system.config.misc.broker,
         "programs": programs,
         "processes": processes,
+        "fits": _fits(system) if mongod_runs else None,
         "quarantine": {"alarm": "", **quarantine, "max_bytes": system.config.broker.quarantine_bytes},
         "model_problems": {p["survey"]: p["model_problems"] for p in processes if p.get("model_problems")},
     }
@@ -91,6 +93,19 @@ def _of_database(system: LocalSystem) -> tuple[list[dict[str, Any]], dict[str, A
     return here, standing._asdict() | {"alarm": standing.alarm(system.config.broker.quarantine_bytes)}
 
 
+def _fits(system: LocalSystem) -> dict[str, int] | None:
+    """How many fits were made, skipped and wait; None: nobody wants any, or the database can't be asked."""
+    if not system.config.transients.enabled:
+        return None
+    database = connect(system.config.database, "reader")
+    try:
+        return Fits(database).counts()
+    except DatabaseError:
+        return None
+    finally:
+        database.client.close()
+
+
 def _table(report: dict[str, Any]) -> str:
     lines = [f"{'program':24} {'state':10} {'ready':6} {'pid':>8}  up for"]
     for each in report["programs"]:
@@ -105,6 +120,10 @@ def _table(report: dict[str, Any]) -> str:
         lines.append(f"{process['program']} {process.get('survey') or ''}: {work}")
     if not report["posting"]:
         lines.append("posting is off (misc.broker): what passes filters is counted, and not sent")
+    if fits := report["fits"]:
+        lines.append(
+            f"fits of SALT2: {fits['made']} made, {fits['skipped']} skipped for a reason, {fits['waiting']} wait"
+        )
     quarantine = report["quarantine"]
     if quarantine["packets"]:
         held = f"{quarantine['packets']} packets, {quarantine['held'] / 1e6:.1f} MB"

@@ -7,7 +7,8 @@ from kowalski.config import load_config
 from kowalski.database.client import connect
 from kowalski.log import get_logger
 from kowalski.program import run_program
-from kowalski.transients.fitting import PROGRAM, Fitting
+from kowalski.transients.fitting import Fitting
+from kowalski.transients.programs import FITTER
 
 log = get_logger(__name__)
 
@@ -24,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_program(PROGRAM, main)
+    run_program(FITTER, main)

@@ -50,8 +50,9 @@ def _bogus(candidate: Record, survey: Survey, cuts: Cuts) -> Verdict | None:
     if "isdiffpos" in candidate and candidate["isdiffpos"] not in POSITIVE:
         return Verdict(False, "negative", "fainter than the reference")
     name = next((name for name in survey.score_fields if candidate.get(name) is not None), None)
-    if name is not None and candidate[name] < cuts.min_score:
-        return Verdict(False, "bogus", f"{name} is {candidate[name]:.2f}")
+    score = _number(candidate, name)
+    if score is not None and score < cuts.min_score:
+        return Verdict(False, "bogus", f"{name} is {score:.2f}")
     return None
 
 
@@ -83,7 +84,7 @@ def _star(candidate: Record, fields: TransientFields, cuts: Cuts) -> Verdict | N
 
 
 def _bright(candidate: Record, source: CatalogSource, cuts: Cuts) -> Verdict | None:
-    distance, magnitude = _known(candidate, source.distance), candidate.get(source.magnitude)
+    distance, magnitude = _known(candidate, source.distance), _number(candidate, source.magnitude)
     if distance is None or magnitude is None or distance >= cuts.bright_star_radius:
         return None
     if not 0 < magnitude < cuts.bright_star_mag:
@@ -97,17 +98,19 @@ def _matched(rows: Rows, cuts: Cuts) -> Verdict | None:
         for row in rows.get(name) or ():
             if found := _gaia_star(row, cuts):
                 return Verdict(False, "star", f"{name}: {found}")
-            if (row.get("phot_g_mean_mag") or math.inf) < cuts.bright_star_mag:
-                return Verdict(False, "bright_star", f"{name}: a source of {row['phot_g_mean_mag']:.1f} mag")
+            magnitude = _number(row, "phot_g_mean_mag")
+            if magnitude is not None and magnitude < cuts.bright_star_mag:
+                return Verdict(False, "bright_star", f"{name}: a source of {magnitude:.1f} mag")
     for name in cuts.agn:
         if rows.get(name):
             return Verdict(False, "agn", f"{name}: {rows[name][0].get('Name') or rows[name][0].get('_id')}")
     for row in rows.get(cuts.strm or "") or ():
         for column, reason in (("prob_Star", "star"), ("prob_QSO", "agn")):
-            if (row.get(column) or 0.0) >= cuts.strm_probability:
-                return Verdict(False, reason, f"{cuts.strm}: {column} is {row[column]:.2f}")
+            probability = _number(row, column)
+            if probability is not None and probability >= cuts.strm_probability:
+                return Verdict(False, reason, f"{cuts.strm}: {column} is {probability:.2f}")
     for row in rows.get(cuts.wise or "") or ():
-        first, second = row.get("w1mpro"), row.get("w2mpro")
+        first, second = _number(row, "w1mpro"), _number(row, "w2mpro")
         if first is not None and second is not None and second < FAINTEST_W2 and first - second >= cuts.wise_color:
             return Verdict(False, "agn", f"{cuts.wise}: W1 - W2 is {first - second:.2f} mag")
     return None
@@ -116,7 +119,7 @@ def _matched(rows: Rows, cuts: Cuts) -> Verdict | None:
 def _gaia_star(row: Record, cuts: Cuts) -> str | None:
     """That a source of Gaia has a parallax or a proper motion, in words; None: neither is sure."""
     for names in (("parallax",), ("pmra", "pmdec")):
-        values = [(row.get(name), row.get(f"{name}_error")) for name in names]
+        values = [(_number(row, name), _number(row, f"{name}_error")) for name in names]
         snr = math.hypot(*(value / error for value, error in values if value is not None and error))
         if snr >= cuts.gaia_snr and not (names == ("parallax",) and row["parallax"] < 0):
             return f"{'parallax' if len(names) == 1 else 'proper motion'} of {snr:.0f} sigma"
@@ -154,12 +157,13 @@ def _rise(candidate: Record, earlier: list[tuple[list[Any], np.ndarray]], survey
     wanted, before = survey.fid_of(candidate), candidate["jd"] - cuts.revisit_minutes / MINUTES
     for jd, stored in sorted(detections, key=lambda each: -each[0]):
         point = plain(stored)
-        if jd > before or survey.fid_of(point) != wanted or None in (point.get("magpsf"), candidate.get("magpsf")):
+        fainter, now = _number(point, "magpsf"), _number(candidate, "magpsf")
+        if jd > before or survey.fid_of(point) != wanted or fainter is None or now is None:
             continue
         if point.get("isdiffpos", True) not in POSITIVE:
             continue
-        error = math.hypot(candidate.get("sigmapsf") or 0.0, point.get("sigmapsf") or 0.0)
-        rise = point["magpsf"] - candidate["magpsf"]
+        error = math.hypot(_number(candidate, "sigmapsf") or 0.0, _number(point, "sigmapsf") or 0.0)
+        rise = fainter - now
         if rise <= cuts.rise_snr * error:
             return None
         return f"{rise:.2f} mag brighter than {candidate['jd'] - jd:.1f} d before"
@@ -168,5 +172,11 @@ def _rise(candidate: Record, earlier: list[tuple[list[Any], np.ndarray]], survey
 
 def _known(candidate: Record, name: str | None) -> float | None:
     """A number of a candidate; None where there is none, or one below zero stands for that."""
-    value = candidate.get(name) if name is not None else None
-    return None if value is None or value < 0 else float(value)
+    value = _number(candidate, name)
+    return None if value is None or value < 0 else value
+
+
+def _number(record: Record, name: str | None) -> float | None:
+    """A finite number; None where there is none."""
+    value = record.get(name) if name is not None else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

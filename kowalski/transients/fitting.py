@@ -23,12 +23,12 @@ from kowalski.program import once_available
 from kowalski.settings import Config
 from kowalski.transients.files import MODEL, VERSION, folder_of, require
 from kowalski.transients.pool import FitPool
+from kowalski.transients.programs import FITTER as PROGRAM
 from kowalski.transients.salt2 import NOTHING
 from kowalski.transients.subject import Subject, Subjects
 
 log = get_logger(__name__)
 
-PROGRAM = "transient-fitter"
 #: s between signs of life, and between counts of what is there
 BEAT, COUNT = 2.0, 15.0
 #: times that a request is taken before it is given up: its fit ends its process

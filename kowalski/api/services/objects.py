@@ -77,6 +77,12 @@ async def read_object(name: str, object_id: str, reads: Reads, bands: Bands) -> 
     }
 
 
+async def require_visible(survey: Survey, object_id: str, reads: Reads) -> None:
+    """Raise `BadRequest` where a reader sees nothing of an object."""
+    if await _visible(survey, object_id, reads, {}) is None:
+        raise BadRequest(f"{survey.name.lower()} object {object_id} not found")
+
+
 async def _visible(survey: Survey, object_id: str, reads: Reads, bands: Bands) -> Visible | None:
     """An object as far as its reader sees it; None: there is nothing that he does."""
     without = dict.fromkeys(survey.cutouts.values(), 0) | {"_id": 0, "kafka": 0}
