@@ -16,6 +16,12 @@ from kowalski.database.client import MongoDatabase, translated
 from kowalski.database.indexes import Index, ensure_indexes
 
 COLLECTION = "fits"
+#: what a document says of a fit, where there is none
+NO_FIT: dict[str, Any] = {
+    **dict.fromkeys(("z", "z_source", "t0", "x0", "x1", "c", "chi2", "ndof", "mwebv", "points", "curve")),
+    "covariance": [],
+    "parameters": [],
+}
 
 Document = dict[str, Any]
 

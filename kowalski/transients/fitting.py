@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kowalski.database.client import MongoDatabase
-from kowalski.database.fits import Fits, Request
+from kowalski.database.fits import NO_FIT, Fits, Request
 from kowalski.database.outbox import Outbox
 from kowalski.database.processes import Processes, process_id
 from kowalski.errors import DatabaseError, FitError
@@ -24,7 +24,6 @@ from kowalski.settings import Config
 from kowalski.transients.files import MODEL, VERSION, folder_of, require
 from kowalski.transients.pool import FitPool
 from kowalski.transients.programs import FITTER as PROGRAM
-from kowalski.transients.salt2 import NOTHING
 from kowalski.transients.subject import Subject, Subjects
 
 log = get_logger(__name__)
@@ -101,7 +100,7 @@ class Fitting:
         try:
             for request, subject in subjects:
                 if reason := self._refusal(request):
-                    self._keep(request, subject, {"model": MODEL, "version": VERSION, **NOTHING, "reason": reason})
+                    self._keep(request, subject, {"model": MODEL, "version": VERSION, **NO_FIT, "reason": reason})
                 else:
                     under_way[self._pool.submit(subject.photometry, subject.host)] = (request, subject)
             while under_way and not self.stopping.is_set():

@@ -11,11 +11,10 @@ from typing import Any
 
 from kowalski.transients.host import Host
 from kowalski.transients.photometry import Photometry
-from kowalski.transients.salt2 import Salt2Fitter
 from kowalski.transients_section import Salt2
 
 #: of each of these processes
-_fitter: list[Salt2Fitter] = []
+_fitter: list[Any] = []
 
 
 class FitPool:
@@ -51,8 +50,11 @@ def _begin(folder: Path, settings: Salt2) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    from kowalski.transients.salt2 import Salt2Fitter  # takes 2 s and 100 MB, which our parent need not have
+
     _fitter.append(Salt2Fitter(folder, settings))
 
 
 def _fit(photometry: Photometry, host: Host | None) -> dict[str, Any]:
-    return _fitter[0].fit(photometry, host)
+    found: dict[str, Any] = _fitter[0].fit(photometry, host)
+    return found

@@ -13,6 +13,7 @@ import numpy as np
 import sncosmo
 from astropy.table import Table
 
+from kowalski.database.fits import NO_FIT
 from kowalski.errors import FitError
 from kowalski.transients.files import BANDPASSES, MODEL, SALT2, VERSION, require
 from kowalski.transients.host import Host
@@ -28,12 +29,6 @@ WINDOW = (-30.0, 60.0)
 DETECTED = 3.0
 #: points of the fitted curve that are kept for pictures
 CURVE = 60
-#: what a document says of a fit, where there is none
-NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("z", "z_source", "t0", "x0", "x1", "c", "chi2", "ndof", "mwebv", "points", "curve")),
-    "covariance": [],
-    "parameters": [],
-}
 
 
 class Salt2Fitter:
@@ -59,7 +54,7 @@ class Salt2Fitter:
         try:
             found = self._fitted(photometry, host)
         except FitError as error:
-            found = NOTHING | {"reason": str(error)}
+            found = NO_FIT | {"reason": str(error)}
         return {"model": MODEL, "version": VERSION, **found}
 
     def model(self, mwebv: float | None) -> sncosmo.Model:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from supernovae import LSST_NOISE, Supernova, salt2_settings, supernovae
 
+from kowalski.database.fits import NO_FIT
 from kowalski.errors import FitError
 from kowalski.transients import files
 from kowalski.transients.photometry import Photometry
-from kowalski.transients.salt2 import NOTHING, Salt2Fitter
+from kowalski.transients.salt2 import Salt2Fitter
 
 #: supernovae of a sample
 NUMBER = 10
@@ -81,7 +82,7 @@ def cut(photometry: Photometry, chosen: Any) -> Photometry:
 
 def reason(salt2: Salt2Fitter, photometry: Photometry, supernova: Supernova) -> str:
     found = salt2.fit(photometry, supernova.host)
-    assert {name: found[name] for name in NOTHING} == NOTHING
+    assert {name: found[name] for name in NO_FIT} == NO_FIT
     return str(found["reason"])
 
 
