@@ -27,13 +27,17 @@ class KafkaOutput(Section):
     options: dict[str, Any]
     raw: bool
     schemas: Literal["included", "registry"]
-    registry: Annotated[str, Field(pattern=r"^https?://[^/]+")] | None
+    registry: Annotated[str, Field(pattern=r"^https?://[^/@]+(/|$)")] | None
+    registry_username: str | None
+    registry_password: str | None
     topics: OutputTopics
 
     @model_validator(mode="after")
     def _whole(self) -> "KafkaOutput":
         if self.schemas == "registry" and self.registry is None:
             raise ValueError("schemas: registry needs the address of one: registry")
+        if (self.registry_username is None) != (self.registry_password is None):
+            raise ValueError("registry_username and registry_password: both or none")
         if self.raw and self.bootstrap_servers is None:
             raise ValueError("raw: true needs bootstrap.servers")
         return self

@@ -10,7 +10,7 @@ import requests
 
 from kowalski.alerts.wire import HEADER
 from kowalski.errors import SourceError
-from kowalski.http_source import ask, json_of
+from kowalski.http_source import ask, json_of, require_private
 
 Encode = Callable[[str, Any, Mapping[str, Any]], bytes]
 """(topic, parsed schema, record) -> bytes."""
@@ -40,10 +40,13 @@ class Registered:
     A topic's schema is registered there under ``<topic>-value`` when it is first used, which changes nothing where it is known.
     """
 
-    def __init__(self, registry: str):
+    def __init__(self, registry: str, login: tuple[str, str] | None = None):
+        if login is not None:
+            require_private(registry, "kafka.output.registry")
         self._registry = registry.rstrip("/")
         self._numbers: dict[str, int] = {}
         self._session = requests.Session()
+        self._session.auth = login
 
     def __call__(self, topic: str, schema: Any, record: Mapping[str, Any]) -> bytes:
         """The bytes of a record.

@@ -70,4 +70,8 @@ def topics_of(output: KafkaOutput) -> Topics:
 
 def encoding_of(output: KafkaOutput) -> Encode:
     """How messages are written by these settings."""
-    return included if output.schemas == "included" else Registered(required(output.registry, "kafka.output.registry"))
+    if output.schemas == "included":
+        return included
+    user, password = output.registry_username, output.registry_password
+    login = (user, password) if user is not None and password is not None else None
+    return Registered(required(output.registry, "kafka.output.registry"), login)

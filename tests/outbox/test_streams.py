@@ -27,12 +27,12 @@ from kowalski.alerts.document import Alert, read_batch
 from kowalski.config import ROOT, build, settings_tree
 from kowalski.database.client import MongoDatabase
 from kowalski.database.outbox import Outbox
-from kowalski.errors import OutputUnavailable, StreamError
+from kowalski.errors import ConfigError, OutputUnavailable, StreamError
 from kowalski.local.ports import free_ports
 from kowalski.outbox import output as output_module
 from kowalski.outbox import raw as raw_module
 from kowalski.outbox.message import Registered
-from kowalski.outbox.output import Topics
+from kowalski.outbox.output import Topics, encoding_of
 from kowalski.outbox.publisher import ResultPublisher
 from kowalski.outbox.raw import RawStream
 from kowalski.outbox.transients import extragalactic_entry, fit_entry
@@ -210,6 +210,13 @@ def test_schemas_by_number(
     assert len(fit[1]) < 200
 
 
+def test_a_registrys_password_goes_out_by_https_only() -> None:
+    output = KafkaOutput.model_validate(settings_tree([], {})["kafka"]["output"] | {"schemas": "registry", "registry": "http://x.org", "registry_username": "u", "registry_password": "p"})  # fmt: skip
+    with pytest.raises(ConfigError, match="https"):
+        encoding_of(output)
+    assert "registry_password='(not shown)'" in repr(output)
+
+
 def test_a_schema_that_the_registry_refuses_is_told(outbox: Outbox, kafka: str, survey_name: str, registry: tuple[str, type[Registry]]) -> None:  # fmt: skip
     url, handler = registry
     handler.answers[:] = [422]
@@ -222,7 +229,14 @@ def test_a_schema_that_the_registry_refuses_is_told(outbox: Outbox, kafka: str, 
 def test_the_settings_must_go_together() -> None:
     whole = settings_tree([], {})["kafka"]["output"]
     assert KafkaOutput.model_validate(whole).topics.any is False
-    for wrong in ({"schemas": "registry"}, {"raw": True}, {"schemas": "none"}, {"topics": {"retention_ms": 1}}):
+    for wrong in (
+        {"registry": "https://x.org", "registry_username": "u"},
+        {"registry": "https://u:p@x.org"},
+        {"schemas": "registry"},
+        {"raw": True},
+        {"schemas": "none"},
+        {"topics": {"retention_ms": 1}},
+    ):
         with pytest.raises(ValueError, match="validation error"):
             KafkaOutput.model_validate(whole | wrong)
 

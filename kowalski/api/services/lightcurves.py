@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
 from typing import Any
 
 from kowalski.api.models.cutouts import find_survey
@@ -71,7 +72,7 @@ class LightCurveService:
         if not sees(reads.user, stored.get("rights")):
             return nothing | {"waiting": waiting, "reason": HIDDEN}
         shown = {name: stored.get(name) for name in SHOWN}
-        return shown | {"waiting": waiting, "made_at": stored["made_at"].isoformat()}
+        return shown | {"waiting": waiting, "made_at": stored["made_at"].replace(tzinfo=UTC).isoformat()}
 
 
 def sees(user: User, rights: Mapping[str, list[int] | None] | None) -> bool:
