@@ -54,7 +54,7 @@ def withdraw(moments: Mapping[int, float], alerts: Alerts, outbox: Outbox, telli
 def withdrawal_entries(told: Iterable[Entry], moments: Mapping[int, float]) -> Iterator[Entry]:
     """One entry for each that told, or is to tell, of a withdrawn alert, in the same lane."""
     for entry in told:
-        if entry["kind"] not in TELLING:
+        if entry["kind"] not in TELLING or entry["candid"] not in moments:
             continue
         common = (
             "survey",

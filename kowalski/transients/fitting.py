@@ -12,6 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from typing import Any
 
+from kowalski.alerts.survey import get_survey
+from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase
 from kowalski.database.fits import NO_FIT, Fits, Request
 from kowalski.database.outbox import Outbox
@@ -19,6 +21,7 @@ from kowalski.database.processes import Processes, process_id
 from kowalski.errors import DatabaseError, FitError
 from kowalski.log import get_logger
 from kowalski.outbox.transients import fit_entry
+from kowalski.outbox.withdrawals import withdrawal_entries
 from kowalski.program import once_available
 from kowalski.settings import Config
 from kowalski.transients.files import MODEL, VERSION, folder_of, require
@@ -42,7 +45,7 @@ class Fitting:
     def __init__(self, database: MongoDatabase, config: Config):
         settings = config.transients.salt2
         self.stopping = threading.Event()
-        self._settings = settings
+        self._settings, self._database = settings, database
         self._fits, self._outbox, self._processes = Fits(database), Outbox(database), Processes(database)
         self._subjects = Subjects(database, config)
         self._publishing = config.kafka.output.bootstrap_servers is not None
@@ -123,10 +126,18 @@ class Fitting:
         """Tell what a fit found, and keep it, as soon as MongoDB can be reached."""
         told = {**found, "rights": subject.rights}
         if self._publishing and request.publish:
-            entry = fit_entry(request._asdict(), told, datetime.now(UTC))
-            once_available(lambda: _added(self._outbox, entry), self.stopping.is_set)
+            once_available(lambda: self._tell(request, told), self.stopping.is_set)
         once_available(lambda: self._fits.store(request, told), self.stopping.is_set)
         self._figures["made" if found["reason"] is None else "skipped"] += 1
+
+    def _tell(self, request: Request, told: dict[str, Any]) -> None:
+        """Kafka is to be told of a fit, and of its alert's withdrawal if that came meanwhile; of one withdrawn before it is not."""
+        alerts = Alerts(self._database, get_survey(request.survey))
+        if alerts.withdrawn([request.candid]):
+            return
+        entry = fit_entry(request._asdict(), told, datetime.now(UTC))
+        self._outbox.add([entry])
+        self._outbox.add(list(withdrawal_entries([entry], alerts.withdrawn([request.candid]))))
 
     def _look_for_files(self) -> None:
         """Know whether the files are there, and say so once; while they are not, look now and then."""
@@ -151,7 +162,3 @@ class Fitting:
             except DatabaseError as error:
                 log.warning("no sign of life: %s", error)
             self.stopping.wait(BEAT)
-
-
-def _added(outbox: Outbox, entry: dict[str, Any]) -> None:
-    outbox.add([entry])

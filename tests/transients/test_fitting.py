@@ -21,8 +21,9 @@ from supernovae import Supernova
 from kowalski.alerts.coordinates import position
 from kowalski.config import ROOT, build, merge, settings_tree
 from kowalski.database.client import MongoDatabase
-from kowalski.database.fits import Fits, Request
+from kowalski.database.fits import NO_FIT, Fits, Request
 from kowalski.database.links import Link, Links
+from kowalski.database.outbox import Outbox
 from kowalski.database.processes import Processes
 from kowalski.settings import Config, Database
 from kowalski.transients import fitting as module
@@ -159,6 +160,39 @@ def test_without_files_it_says_so(mongo: MongoDatabase, config: Config, supernov
     assert found["reason"].endswith("lacks models/salt2/salt2-4: fetch it with ./kowalski.py models")
     assert (found["t0"], found["covariance"], found["model"]) == (None, [], "salt2")
     assert Fits(mongo).counts() == {"made": 0, "skipped": 1, "waiting": 0}
+
+
+def test_a_fit_of_a_withdrawn_alert_is_kept_and_not_told(
+    mongo: MongoDatabase, config: Config, supernova: Supernova
+) -> None:
+    request = store(mongo, supernova)
+    mongo["ZTF_alerts"].update_one({}, {"$set": {"candidate.withdrawn_jd": request.jd + 1}})
+    fitting = Fitting(mongo, config)
+    fitting._keep(
+        request, Subjects(mongo, config).read(request), {"model": "salt2", **NO_FIT, "reason": "too few points"}
+    )
+    assert mongo["outbox"].count_documents({}) == 0
+    assert Fits(mongo).counts()["skipped"] == 1
+
+
+def test_a_withdrawal_while_a_fit_is_told_is_told_after_it(
+    mongo: MongoDatabase, config: Config, supernova: Supernova, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, fitting = store(mongo, supernova), Fitting(mongo, config)
+    add = Outbox.add
+
+    def add_and_withdraw(outbox: Outbox, entries: Any) -> int:
+        added = add(outbox, entries)
+        mongo["ZTF_alerts"].update_one({}, {"$set": {"candidate.withdrawn_jd": request.jd + 1}})
+        return added
+
+    monkeypatch.setattr(Outbox, "add", add_and_withdraw)
+    fitting._keep(
+        request, Subjects(mongo, config).read(request), {"model": "salt2", **NO_FIT, "reason": "too few points"}
+    )
+    entries = {entry["_id"]: entry for entry in mongo["outbox"].find()}
+    assert set(entries) == {f"ZTF:{request.candid}:fit", f"ZTF:{request.candid}:fit:withdrawal"}
+    assert entries[f"ZTF:{request.candid}:fit:withdrawal"]["withdrawn_jd"] == request.jd + 1
 
 
 def test_a_fit_that_ends_its_process_is_given_up(
