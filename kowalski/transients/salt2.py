@@ -27,6 +27,8 @@ PHASES = (-15.0, 45.0)
 #: restframe d around the brightest point that are looked at
 WINDOW = (-30.0, 60.0)
 DETECTED = 3.0
+#: share of the room between two bounds that counts as being at one
+EDGE = 1e-3
 #: points of the fitted curve that are kept for pictures
 CURVE = 60
 
@@ -80,6 +82,7 @@ class Salt2Fitter:
                 result, fitted = sncosmo.fit_lc(_table(chosen), model, free, bounds, modelcov=True, phase_range=PHASES)
             except (sncosmo.fitting.DataQualityError, RuntimeError, ValueError, np.linalg.LinAlgError) as error:
                 raise FitError(f"the minimiser failed: {error}") from error
+        _require_within(result, fitted, bounds)
         return _found(result, fitted, chosen, host)
 
     def _chosen(self, photometry: Photometry, host: Host | None) -> Photometry:
@@ -119,10 +122,18 @@ def _table(photometry: Photometry) -> Table:
     )
 
 
-def _found(result: Any, model: sncosmo.Model, chosen: Photometry, host: Host | None) -> dict[str, Any]:
-    """What a document says of a fit that went well; raises `FitError` for one that did not."""
+def _require_within(result: Any, model: sncosmo.Model, bounds: dict[str, tuple[float, float]]) -> None:
+    """Raise `FitError` for a fit that did not go well, or that a bound has stopped."""
     if not result.success:
         raise FitError(f"the minimiser failed: {result.message}")
+    for name, (low, high) in bounds.items():
+        value = model.get(name)
+        if min(value - low, high - value) < EDGE * (high - low):
+            raise FitError(f"no best fit within the bounds: {name} ends at {value:.4g}")
+
+
+def _found(result: Any, model: sncosmo.Model, chosen: Photometry, host: Host | None) -> dict[str, Any]:
+    """What a document says of a fit; raises `FitError` where it says nothing."""
     if result.covariance is None or not np.isfinite(result.covariance).all() or not np.isfinite(result.chisq):
         raise FitError("the minimiser failed: it gives no covariance")
     if result.ndof < 1:

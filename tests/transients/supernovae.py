@@ -14,6 +14,8 @@ from kowalski.transients.salt2 import Salt2Fitter
 from kowalski.transients_section import Salt2
 
 MJD = 59_000.0
+#: of each band
+EPOCHS = 17
 #: microjansky, of a limit of 20.5 mag at 5 sigma, and 24 of LSST
 ZTF_NOISE, LSST_NOISE = (10 ** (-0.4 * (limit - ZERO_POINT)) / 5 for limit in (20.5, 24.0))
 
@@ -40,7 +42,7 @@ def fitter(folder: Path) -> Salt2Fitter:
 def supernovae(
     fitter: Salt2Fitter, number: int, seed: int, bands: tuple[str, ...] = ("ztfg", "ztfr", "ztfi"), noise: float = ZTF_NOISE, mwebv: float | None = None
 ) -> Iterator[Supernova]:  # fmt: skip
-    """So many of redshifts 0.03 to 0.07, of the population's spread in x1 and c, seen every 2 to 4 d in each band."""
+    """So many of redshifts 0.03 to 0.07, of the population's spread in x1 and c, seen every 3.5 to 5.5 d in each band."""
     chance = np.random.default_rng(seed)
     for _ in range(number):
         truth = {
@@ -54,8 +56,8 @@ def supernovae(
         modulus = 5 * np.log10(299_792.458 * truth["z"] / 70 * (1 + truth["z"] / 2) * 1e5)
         model.set(x0=10 ** (-0.4 * (-19.3 + modulus - 0.14 * truth["x1"] + 3.1 * truth["c"] - 10.5)))
         truth["x0"] = model.get("x0")
-        epochs = [truth["t0"] + np.cumsum(chance.uniform(2, 4, 30)) - 25 for _ in bands]
-        mjd, band = np.concatenate(epochs), np.repeat(np.array(bands, object), 30)
+        epochs = [truth["t0"] + np.cumsum(chance.uniform(3.5, 5.5, EPOCHS)) - 25 for _ in bands]
+        mjd, band = np.concatenate(epochs), np.repeat(np.array(bands, object), EPOCHS)
         order = np.argsort(mjd)
         mjd, band = mjd[order], band[order]
         flux, spread = model.bandfluxcov(band.astype(str), mjd, ZERO_POINT, "ab")  # real ones scatter around the model

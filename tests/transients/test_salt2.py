@@ -111,6 +111,11 @@ def test_where_the_model_has_no_light_nothing_is_fitted(salt2: Salt2Fitter, supe
     assert reason(salt2, supernova.photometry, far)
 
 
+def test_a_fit_at_a_bound_is_none(salt2_files: Path, supernova: Supernova) -> None:
+    far = Salt2Fitter(salt2_files, salt2_settings(c_bounds=(0.5, 1.0)))
+    assert reason(far, supernova.photometry, supernova) == "no best fit within the bounds: c ends at 0.5"
+
+
 def test_a_minimiser_that_fails_says_so(salt2: Salt2Fitter, supernova: Supernova, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     def fails(*_: Any, **__: Any) -> NoReturn:
         raise RuntimeError("no valid minimum")
