@@ -12,7 +12,8 @@ RUN .venv/bin/pip install --no-cache-dir --constraint requirements.txt --group i
 FROM python:3.11-slim-bookworm
 ENV PATH=/kowalski/.venv/bin:$PATH PYTHONUNBUFFERED=1 MALLOC_MMAP_THRESHOLD_=1048576 PYTHONDONTWRITEBYTECODE=1 USING_DOCKER=true KOWALSKI_ROLE=ingester \
     KOWALSKI__LOCAL__FOLDER=/tmp/kowalski KOWALSKI__LOCAL__MIN_FREE_GB=0 HOME=/kowalski/data/local \
-    KOWALSKI__ML__FOLDER=data/local/models KOWALSKI__SCHEMAS__LSST__FOLDER=data/local/schemas/lsst
+    KOWALSKI__ML__FOLDER=data/local/models KOWALSKI__TRANSIENTS__SALT2__FOLDER=data/local/models/sncosmo \
+    KOWALSKI__SCHEMAS__LSST__FOLDER=data/local/schemas/lsst
 RUN useradd --no-log-init --no-create-home --uid 10001 --gid 0 --home-dir /kowalski/data/local kowalski
 WORKDIR /kowalski
 COPY --from=build /kowalski/.venv .venv

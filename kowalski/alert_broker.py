@@ -317,6 +317,7 @@ class AlertConsumer:
                 known=report.known,
                 posted=report.posted,
                 withdrawn=report.withdrawn,
+                extragalactic=report.extragalactic,
                 quarantined=dict(report.quarantined),
                 passed={str(key): number for key, number in report.passed.items()},
                 filter_failures={str(key): number for key, number in report.filter_failures.items()},

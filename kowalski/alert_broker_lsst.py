@@ -11,7 +11,7 @@ from bson.int64 import Int64
 
 from kowalski.alerts.lightcurve import detection_or_limit, without_nulls
 from kowalski.alerts.site import CERRO_PACHON
-from kowalski.alerts.survey import Flux, History, NumberedSchemas, Point, Survey
+from kowalski.alerts.survey import Flux, History, NumberedSchemas, Point, Survey, TransientFields
 from kowalski.alerts.times import jd_of_tai
 
 #: fluxes are in nJy: AB mag = 31.4 - 2.5 log10(flux)
@@ -137,6 +137,7 @@ SURVEY = Survey(
         f"{FORCED}[].diaForcedSourceId": "integer",
         f"{FORCED}[].midpointMjdTai": "number",
     },
+    transients=TransientFields(solar_system_id="diaSource.ssObjectId"),
     alert_indexes={
         "jd_reliability_candid": [("candidate.jd", -1), ("candidate.reliability", -1), ("candid", -1)],
         "ssObjectId": [("diaSource.ssObjectId", 1)],

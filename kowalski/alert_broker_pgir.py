@@ -7,7 +7,7 @@ import numpy as np
 
 from kowalski.alerts.lightcurve import detection_or_limit, without_nulls
 from kowalski.alerts.site import PALOMAR
-from kowalski.alerts.survey import History, Survey
+from kowalski.alerts.survey import CatalogSource, History, Survey, TransientFields
 
 
 def orient(image: np.ndarray) -> np.ndarray:
@@ -26,6 +26,12 @@ SURVEY = Survey(
     instrument="PGIR",
     streams={None: "PGIR"},
     orient=orient,
+    transients=TransientFields(
+        bright_stars=(CatalogSource("distnearbrstar", "magnearbrstar"),),
+        star_flag="isstar",
+        solar_system_distance="ssdistnr",
+        first_jd="jdstarthist",
+    ),
     alert_indexes={
         "jd_drb_candid": [("candidate.jd", -1), ("candidate.drb", -1), ("candid", -1)],
         "jd_drb_ndethist_dmag2mass_isstar_distnearbrstar": [

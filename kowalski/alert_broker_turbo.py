@@ -5,7 +5,7 @@ python -m kowalski.alert_broker_turbo [--obsdate YYYYMMDD] [--topic TOPIC] [--fr
 
 from kowalski.alerts.lightcurve import with_programme
 from kowalski.alerts.points import Stored
-from kowalski.alerts.survey import History, Survey
+from kowalski.alerts.survey import LIKE_ZTF, History, Survey
 
 
 def exposure(point: Stored) -> tuple[float, int]:
@@ -24,6 +24,7 @@ SURVEY = Survey(
     streams={None: "TURBO"},
     history_days=365.0,
     alert_indexes={"jd_candid": [("candidate.jd", -1), ("candid", -1)]},
+    transients=LIKE_ZTF,
 )
 
 

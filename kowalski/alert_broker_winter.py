@@ -5,7 +5,7 @@ python -m kowalski.alert_broker_winter [--obsdate YYYYMMDD] [--topic TOPIC] [--f
 
 from kowalski.alerts.lightcurve import detection_or_limit, with_programme
 from kowalski.alerts.site import PALOMAR
-from kowalski.alerts.survey import History, Survey
+from kowalski.alerts.survey import LIKE_ZTF, History, Survey
 
 SURVEY = Survey(
     name="WNTR",
@@ -23,6 +23,7 @@ SURVEY = Survey(
     looks=dict.fromkeys(("science", "template", "difference"), ("linear", "sigma_clipped")),
     alert_indexes={"objectId": [("objectId", -1)], "jd_candid": [("candidate.jd", -1), ("candid", -1)]},
     site=PALOMAR,
+    transients=LIKE_ZTF,
 )
 
 

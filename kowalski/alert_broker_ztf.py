@@ -11,7 +11,7 @@ import numpy as np
 from kowalski.alerts.forced_photometry import format_forced
 from kowalski.alerts.lightcurve import by_jd, detection_or_limit, without_nulls
 from kowalski.alerts.site import PALOMAR
-from kowalski.alerts.survey import History, Survey
+from kowalski.alerts.survey import LIKE_ZTF, History, Survey
 
 
 def forced_complete(candidate: Mapping[str, Any]) -> bool:
@@ -79,6 +79,7 @@ SURVEY = Survey(
     orient=np.flipud,
     alert_indexes=INDEXES,
     site=PALOMAR,
+    transients=LIKE_ZTF,
 )
 
 

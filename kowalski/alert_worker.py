@@ -51,9 +51,11 @@ from kowalski.filters.watching import Watching
 from kowalski.log import get_logger
 from kowalski.ml.registry import load_models
 from kowalski.outbox.entries import entries_of
+from kowalski.outbox.raw import RawStream
 from kowalski.outbox.results import result_entries
 from kowalski.outbox.withdrawals import withdraw, withdrawn_by
 from kowalski.settings import Config
+from kowalski.transients.stage import TransientStage
 
 log = get_logger(__name__)
 
@@ -75,13 +77,14 @@ class BatchReport:
     filter_failures: Counter[int] = field(default_factory=Counter)
     posted: int = 0
     withdrawn: int = 0
+    extragalactic: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     model_problems: dict[str, str] = field(default_factory=dict)
     drift: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "BatchReport") -> None:
         """Take another batch's counts in."""
-        for name in ("received", "stored", "known", "posted", "withdrawn"):
+        for name in ("received", "stored", "known", "posted", "withdrawn", "extragalactic"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("quarantined", "passed", "filter_failures", "drift"):
             getattr(self, name).update(getattr(other, name))
@@ -112,6 +115,10 @@ class AlertWorker:
         self.linker = Linker(survey, known_surveys(), Catalogs(database), Links(database), config.links.radius)
         filters = Filters(database, connect(config.database, "reader"))
         figures = FilterFigures(FilterRuns(database), survey.name, process_id("worker"))
+        output = config.kafka.output
+        self.raw = RawStream(survey.name, output) if output.raw else None
+        looking = config.transients.enabled and survey.transients is not None
+        self.transients = TransientStage(self.survey, config, database, self.outbox) if looking else None
         self._aside = ThreadPoolExecutor(1, "aside")  # alerts are scored and stored while their objects are merged
         self.archive: ArchiveWriter | None = None
         if config.archive.enabled:
@@ -131,7 +138,7 @@ class AlertWorker:
 
         Raises
         ------
-        DatabaseUnavailable, ArchiveUnavailable : some of it may be stored; the same batch is to come again
+        DatabaseUnavailable, ArchiveUnavailable, OutputUnavailable : some of it may be stored; the same batch is to come again
         """
         report = BatchReport(received=len(packets), model_problems=self.scorer.problems)
         marks = Marks(self.survey)
@@ -188,6 +195,8 @@ class AlertWorker:
         if beaten:
             undone |= self._sort_out(beaten, True, marks)[1]
         todo = [*new.values(), *undone.values()]
+        if self.raw is not None and posting:
+            self.raw.begin(todo)
         with _timed(report, "link"):
             self._link(todo, objects)
         moments = withdrawn_by(batch, self.survey)
@@ -202,6 +211,12 @@ class AlertWorker:
                 seen.append(alert)
         if seen:
             self._filter(seen, objects, report, posting, marks)
+        if seen and self.transients is not None:
+            with _timed(report, "transients"):
+                report.extragalactic = self.transients.process(seen, objects, posting, datetime.now(UTC))
+        if self.raw is not None and posting:
+            with _timed(report, "raw"):
+                self.raw.finish()
 
     def _sort_out(self, batch: list[Alert], resume: bool, marks: Marks) -> tuple[dict[int, Alert], dict[int, Alert]]:
         """The new alerts of a batch, by candid, and those that their own message has stored, but may have left undone.

@@ -139,6 +139,17 @@ class StreamError(KowalskiError):
     """Kafka refused an operation; the text names the topic or setting."""
 
 
+class OutputUnavailable(StreamError):
+    """The Kafka that gets what we tell takes nothing at the moment."""
+
+    retriable = True
+    http_status = 503
+
+
+class FitError(KowalskiError):
+    """A light curve can't be fitted: the text is the reason that is stored."""
+
+
 class SkyPortalError(KowalskiError):
     """SkyPortal answered with an error, or not at all (``status`` is then None).
 

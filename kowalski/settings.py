@@ -9,8 +9,10 @@ from kowalski.archive_section import Archive
 from kowalski.errors import ConfigError
 from kowalski.gcn_section import GcnStream
 from kowalski.night_section import NightSection
+from kowalski.output_section import KafkaOutput
 from kowalski.section import Names, Port, Section, Servers
 from kowalski.tables_section import Tables
+from kowalski.transients_section import Transients
 
 
 class Contact(Section):
@@ -50,11 +52,6 @@ class TelescopeQueue(Section):
     mountain_bind_ip: str | None
     mountain_bind_port: int | None
     mountain_known_hosts: str | None
-
-
-class KafkaOutput(Section):
-    bootstrap_servers: Servers | None = Field(alias="bootstrap.servers")
-    options: dict[str, Any]
 
 
 class Kafka(Section):
@@ -306,6 +303,7 @@ class Config(Section):
     filters: Filters
     skyportal: SkyPortal
     outbox: Outbox
+    transients: Transients
     ztf_depot: Login
     ztf_ops: ZTFOps
     tns: TNS

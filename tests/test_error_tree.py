@@ -6,7 +6,14 @@ import pytest
 
 from kowalski import errors
 from kowalski.database.filters import FilterTimeout
-from kowalski.errors import ArchiveUnavailable, DatabaseUnavailable, KowalskiError, PacketError, SkyPortalError
+from kowalski.errors import (
+    ArchiveUnavailable,
+    DatabaseUnavailable,
+    KowalskiError,
+    OutputUnavailable,
+    PacketError,
+    SkyPortalError,
+)
 
 EXAMPLES = [
     *(kind("what is wrong") for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, KowalskiError) and kind is not PacketError),
@@ -28,7 +35,7 @@ def test_errors_survive_pickling(error: KowalskiError) -> None:
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_only_what_passes_by_itself_is_retriable(error: KowalskiError) -> None:
-    unavailable = isinstance(error, DatabaseUnavailable | ArchiveUnavailable)
+    unavailable = isinstance(error, DatabaseUnavailable | ArchiveUnavailable | OutputUnavailable)
     passing = unavailable or (isinstance(error, SkyPortalError) and error.status == 503)
     assert error.retriable is passing
     assert 400 <= error.http_status < 600

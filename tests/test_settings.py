@@ -17,9 +17,10 @@ from kowalski.config import (
 )
 from kowalski.errors import ConfigError
 from kowalski.settings import Config, ModelSettings, Recipe, Section, SurveyModels
+from kowalski.transients_section import Redshift
 
 #: sections whose fields have defaults in the code, since there is any number of them
-OPEN_ENDED = (Recipe, ModelSettings, SurveyModels)
+OPEN_ENDED = (Recipe, ModelSettings, SurveyModels, Redshift)
 
 
 def tree(**environment: str) -> dict[str, Any]:

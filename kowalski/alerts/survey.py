@@ -60,6 +60,48 @@ class Flux:
 
 
 @dataclass(frozen=True)
+class CatalogSource:
+    """Fields of a candidate that tell of a catalogued source near it: its distance (arcsec), magnitude, and star/galaxy score (1: a star)."""
+
+    distance: str
+    magnitude: str
+    star_score: str | None = None
+
+
+@dataclass(frozen=True)
+class TransientFields:
+    """Where a survey's alerts say what tells extragalactic transients from the rest (`kowalski.transients.extragalactic`).
+
+    Numbers below zero stand for what is not known.
+
+    Attributes
+    ----------
+    sources : catalogued sources, where scored; the one under the alert may be a star, any of them a bright one
+    bright_stars : the same of stars that are bright in any case
+    star_flag : field of a candidate that is 1 where a star is under the alert
+    solar_system_distance : field of a candidate: arcsec to the nearest known object of the solar system
+    solar_system_id : path in the alert's document to the object of the solar system that it is, neither null nor 0
+    first_jd : field of a candidate: jd of the first detection at its place
+    """
+
+    sources: tuple[CatalogSource, ...] = ()
+    bright_stars: tuple[CatalogSource, ...] = ()
+    star_flag: str | None = None
+    solar_system_distance: str | None = None
+    solar_system_id: str | None = None
+    first_jd: str | None = None
+
+
+#: of packets that name sources of Pan-STARRS1, Gaia and the solar system as ZTF's do
+LIKE_ZTF = TransientFields(
+    sources=tuple(CatalogSource(f"distpsnr{number}", f"srmag{number}", f"sgscore{number}") for number in (1, 2, 3)),
+    bright_stars=(CatalogSource("neargaiabright", "maggaiabright"),),
+    solar_system_distance="ssdistnr",
+    first_jd="jdstarthist",
+)
+
+
+@dataclass(frozen=True)
 class NumberedSchemas:
     """Messages may name their schema by number (Confluent's wire format) in place of bringing it along.
 
@@ -106,6 +148,7 @@ class Survey:
     uses : path -> kind of further fields that are used where packets have them: of another kind they can't be processed
     alert_indexes : indexes of the alerts besides those that every survey has: name -> fields and directions
     site : where its telescope stands; None: its nights are from noon to noon UTC
+    transients : what tells extragalactic transients from the rest; None: nobody looks for them
     """
 
     name: str
@@ -134,6 +177,7 @@ class Survey:
     uses: Mapping[str, str] = field(default_factory=dict)
     alert_indexes: Mapping[str, list[tuple[str, int]]] = field(default_factory=dict)
     site: Site | None = None
+    transients: TransientFields | None = None
 
     @property
     def alerts(self) -> str:

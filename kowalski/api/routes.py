@@ -20,6 +20,7 @@ from kowalski.api.handlers import (
     filters,
     gcn,
     health,
+    lightcurves,
     login,
     metrics,
     nights,
@@ -39,7 +40,7 @@ from kowalski.api.models.filters import Change, FilterPath, NewVersion, Replay, 
 from kowalski.api.models.gcn import EventPath, GcnEvent, WhichEvents
 from kowalski.api.models.login import Login
 from kowalski.api.models.nights import NightBooks, NightPath
-from kowalski.api.models.objects import AstronomicalObject, ObjectPath, SurveyInfo
+from kowalski.api.models.objects import AstronomicalObject, ObjectPath, Salt2Fit, SurveyInfo
 from kowalski.api.models.queries import QUERY
 from kowalski.api.models.skymaps import NewSkymap, SkymapQuery, SkymapToRemove
 from kowalski.api.models.tokens import NewToken, TokenPath
@@ -102,6 +103,7 @@ def _trigger_routes(path: str, get: Any, put: Any, delete: Any) -> list[Route]:
 
 
 FILTER = "/api/filters/{filter_id:[0-9]+}"
+OBJECT = "/api/objects/{survey}/{object_id}"
 WATCHLIST = "/api/watchlists/{list_id}"
 CLASSIFICATIONS = "/api/classifications/{survey}"
 
@@ -153,7 +155,9 @@ ROUTES = (
     Route("PUT", WATCHLIST, watchlists.replace, params=Replacement, upload=True, answer=Watchlist),
     Route("DELETE", WATCHLIST, watchlists.remove, params=WatchlistPath),
     Route("GET", "/api/surveys", objects.surveys, answer=list[SurveyInfo]),
-    Route("GET", "/api/objects/{survey}/{object_id}", objects.get, params=ObjectPath, answer=AstronomicalObject),
+    Route("GET", OBJECT, objects.get, params=ObjectPath, answer=AstronomicalObject),
+    Route("GET", OBJECT + "/lightcurve.png", lightcurves.picture, params=ObjectPath, content="image/png"),
+    Route("GET", OBJECT + "/salt2", lightcurves.salt2, params=ObjectPath, answer=Salt2Fit),
     Route("GET", "/api/nights", nights.show_all, answer=list[str]),
     Route("GET", "/api/nights/{date}", nights.show, params=NightPath, answer=NightBooks),
     Route("GET", "/api/nights/{date}/report", nights.report, params=NightPath, content="text/html"),

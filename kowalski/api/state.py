@@ -13,6 +13,7 @@ from kowalski.api.services.cutouts import CutoutService
 from kowalski.api.services.exports import Exports
 from kowalski.api.services.filters import FilterService
 from kowalski.api.services.gcn import GcnService
+from kowalski.api.services.lightcurves import LightCurveService
 from kowalski.api.services.limits import Limits
 from kowalski.api.services.nights import NightService
 from kowalski.api.services.past_alerts import PastAlerts
@@ -57,6 +58,7 @@ class Services:
     filters: FilterService
     watchlists: WatchlistService
     cutouts: CutoutService
+    lightcurves: LightCurveService
     bands: Mapping[str, Mapping[int, str | None]]
     classifications: ClassificationService
     ztf_queue: ZtfQueue
@@ -91,6 +93,7 @@ class Services:
             filters=FilterService(FilterStore(config.database), PastAlerts(database), watchlists, config.filters),
             watchlists=watchlists,
             cutouts=CutoutService(),
+            lightcurves=LightCurveService(),
             bands=config.skyportal.bands,
             classifications=ClassificationService(Classifications(config.database)),
             ztf_queue=ZtfQueue(config.ztf),
@@ -121,6 +124,7 @@ class Services:
         self.filters.store.close()
         self.watchlists.store.close()
         self.cutouts.close()
+        self.lightcurves.close()
         self.skymaps.close()
         self.gcn.close()
         self.queries.catalogs.close()

@@ -106,6 +106,13 @@ class Alerts:
                 ]
             )
 
+    def withdrawn(self, candids: list[int]) -> dict[int, float]:
+        """Candid -> jd of the withdrawal, of those of some alerts that their survey has withdrawn."""
+        with translated("read withdrawn alerts"):
+            chosen = {"candid": {"$in": candids}, "candidate.withdrawn_jd": {"$type": "number"}}
+            found = self.collection.find(chosen, {"candid": 1, "candidate.withdrawn_jd": 1})
+            return {document["candid"]: document["candidate"]["withdrawn_jd"] for document in found}
+
     def told_withdrawn(self, candids: list[int]) -> None:
         """Note that the outbox has what is to be told of these withdrawals."""
         with translated("mark withdrawn alerts"):

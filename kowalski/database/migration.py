@@ -15,6 +15,8 @@ from kowalski.crossmatch.pixels import Grid, grid_for, with_pixels
 from kowalski.database.alerts import alert_indexes
 from kowalski.database.catalogs import place_of
 from kowalski.database.client import MongoDatabase, translated
+from kowalski.database.fits import COLLECTION as FITS
+from kowalski.database.fits import Fits
 from kowalski.database.indexes import Index, create_indexes, missing_indexes
 from kowalski.database.objects import INDEXES as OBJECT_INDEXES
 from kowalski.database.objects import Objects
@@ -116,6 +118,7 @@ class Migration:
     def missing_indexes(self, surveys: Iterable[Survey]) -> dict[str, list[Index]]:
         """Indexes that the collections lack which grow without end, by collection; of those that exist."""
         wanted = {"outbox": Outbox.INDEXES, "quarantine": QUARANTINE_INDEXES, "ZTF_ops": Exposures.INDEXES}
+        wanted[FITS] = Fits.INDEXES
         for survey in surveys:
             wanted |= {survey.alerts: alert_indexes(survey), survey.aux: OBJECT_INDEXES}
         with translated("look up indexes"):

@@ -75,6 +75,16 @@ def result_id(survey: str, candid: int, filter_id: int) -> str:
     return f"{survey}:{candid}:{filter_id}:result"
 
 
+def extragalactic_id(survey: str, candid: int) -> str:
+    """The key of what Kafka is told of an alert that may be of an extragalactic transient."""
+    return f"{survey}:{candid}:extragalactic"
+
+
+def fit_id(survey: str, candid: int) -> str:
+    """The key of what Kafka is told of the fit that an alert has asked for."""
+    return f"{survey}:{candid}:fit"
+
+
 def photometry_id(survey: str, candid: int) -> str:
     """The key of an alert's photometry for an object that SkyPortal knows."""
     return f"{survey}:{candid}:photometry"

@@ -1,6 +1,6 @@
 """Is a program of this host alive? For supervisors that can't ask it through a port of its own, such as Kubernetes.
 
-python -m kowalski.local.alive poster (or tables, gcn-watcher, tns-watcher, ztf-ops-watcher, performance-reporter)
+python -m kowalski.local.alive poster (or tables, transient-fitter, archive-keeper, night-conductor, gcn-watcher, tns-watcher, ztf-ops-watcher, performance-reporter)
 python -m kowalski.local.alive alert-broker [ZTF] [--within SECONDS]
 python -m kowalski.local.alive dask-worker ZTF
 
@@ -18,9 +18,19 @@ from kowalski.database.client import connect
 from kowalski.database.processes import Processes
 from kowalski.errors import ConfigError, DatabaseError
 from kowalski.settings import Dask, Database
+from kowalski.transients.programs import FITTER
 from kowalski.watchers.programs import WATCHERS
 
-PROGRAMS = ("poster", "alert-broker", "dask-worker", "tables", *WATCHERS.values())
+PROGRAMS = (
+    "poster",
+    "alert-broker",
+    "dask-worker",
+    "tables",
+    "archive-keeper",
+    "night-conductor",
+    FITTER,
+    *WATCHERS.values(),
+)
 #: s since the last sign of life; programs give one every 1 to 2 s
 WITHIN = 60.0
 

@@ -14,6 +14,7 @@ from kowalski.local.kafka import Kafka
 from kowalski.local.mongod import mongod_command
 from kowalski.local.ports import is_of_this_machine
 from kowalski.settings import LOOPBACK, Config, dask_section
+from kowalski.transients.programs import FITTER
 from kowalski.watchers.programs import WATCHERS
 
 Progress = Callable[[str], None]
@@ -80,6 +81,7 @@ def programs_of(
         *_tables(config),
         *_archive_keeper(config),
         *_night_conductor(config),
+        *_fitter(config),
         *_kafka(config, folder, kafka_controller),
     ]
     return sorted((_with_arguments(p, extra.get(p.name, ())) for p in programs), key=lambda program: program.wave)
@@ -201,6 +203,13 @@ def _tables(config: Config) -> list[Program]:
     return [
         Program("tables", 1, _python("kowalski.archive.tables"), lambda pid: probes.has_signed(config.database, pid))
     ]
+
+
+def _fitter(config: Config) -> list[Program]:
+    """The program that fits light curves, where these are looked for; without its files it runs, and says so."""
+    if not config.transients.enabled:
+        return []
+    return [Program(FITTER, 1, _python("kowalski.transients"), partial(probes.has_signed, config.database))]
 
 
 def _api(config: Config) -> Program:

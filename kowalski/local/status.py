@@ -9,6 +9,7 @@ from typing import Any
 
 from kowalski.config import in_container
 from kowalski.database.client import MongoDatabase, connect
+from kowalski.database.fits import Fits
 from kowalski.database.ingests import Ingests
 from kowalski.database.nights import Nights
 from kowalski.database.processes import Processes
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def report_of(system: LocalSystem) -> dict[str, Any]:
-    """Programs (`LocalSystem.status`), the signs of life in the database, problems of models, the quarantine, and if all is ready."""
+    """Programs (`LocalSystem.status`), the signs of life in the database, problems of models, fits, the quarantine, and if all is ready."""
     programs = system.status()
     # with mongod elsewhere the database answers whatever runs here
     mongod_runs = all(each["ready"] for each in programs if each["program"] == "mongod")
@@ -61,6 +62,7 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
         "processes": said.processes,
         "unfinished": said.unfinished,
         "archive": _archive(system, said.processes),
+        "fits": _fits(system) if mongod_runs else None,
         "quarantine": {"alarm": "", **said.quarantine, "max_bytes": system.config.broker.quarantine_bytes},
         "model_problems": {p["survey"]: p["model_problems"] for p in said.processes if p.get("model_problems")},
     }
@@ -134,6 +136,19 @@ def _unfinished(database: MongoDatabase) -> list[str]:
     ]
 
 
+def _fits(system: LocalSystem) -> dict[str, int] | None:
+    """How many fits were made, skipped and wait; None: nobody wants any, or the database can't be asked."""
+    if not system.config.transients.enabled:
+        return None
+    database = connect(system.config.database, "reader")
+    try:
+        return Fits(database).counts()
+    except DatabaseError:
+        return None
+    finally:
+        database.client.close()
+
+
 def _table(report: dict[str, Any]) -> str:
     lines = [f"{'program':24} {'state':10} {'ready':6} {'pid':>8}  up for"]
     for each in report["programs"]:
@@ -156,6 +171,10 @@ def _table(report: dict[str, Any]) -> str:
         lines.append(f"packet archive: {held}{waits if archive['to_upload'] else ''}")
     if archive["alarm"]:
         lines.append(archive["alarm"])
+    if fits := report["fits"]:
+        lines.append(
+            f"fits of SALT2: {fits['made']} made, {fits['skipped']} skipped for a reason, {fits['waiting']} wait"
+        )
     quarantine = report["quarantine"]
     if quarantine["packets"]:
         held = f"{quarantine['packets']} packets, {quarantine['held'] / 1e6:.1f} MB"

@@ -1,5 +1,7 @@
 """The command ``models``: the weights that the settings name, fetched or copied into ``models/`` and verified.
 
+Where light curves are fitted (``transients.enabled``) so are the files of SALT2 and the bandpasses.
+
 From a folder it also copies the schemas that messages name by number, where they lie in one called ``<survey>_schemas``.
 """
 
@@ -11,6 +13,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import urlparse
@@ -19,7 +22,7 @@ from kowalski.config import ROOT, load_config
 from kowalski.downloads.transfer import Progress, download
 from kowalski.errors import ModelError, SourceError
 from kowalski.ml.weights import digest, weights_path
-from kowalski.settings import ML, ModelSettings
+from kowalski.settings import ML, Config, ModelSettings
 
 MAX_UNPACKED = 4 << 30
 
@@ -48,15 +51,25 @@ def run(args: argparse.Namespace) -> int:
     config = load_config()
     ml = config.ml
     outcomes = []
-    for outcome in fetch_models(ml, args.source, _progress if sys.stdout.isatty() else None):
+    progress = _progress if sys.stdout.isatty() else None
+    fetched = chain(fetch_models(ml, args.source, progress), _light_curve_files(config, args.source, progress))
+    for outcome in fetched:
         outcomes.append(outcome)
         print(f"  {outcome.survey} {outcome.name}: {outcome.state}{outcome.detail and ': ' + outcome.detail}")
-    for survey in ml.surveys:
+    for survey in dict.fromkeys([*ml.surveys, *(outcome.survey for outcome in outcomes)]):
         states = [outcome.state for outcome in outcomes if outcome.survey == survey]
         print(f"{survey} models: " + ", ".join(f"{states.count(s)} {s}" for s in ("fetched", "present", "failed")))
     for survey in config.schemas if args.source else ():
         print(f"{survey} schemas: {copy_schemas(survey, ROOT / config.schemas[survey].folder, args.source)} copied")
     return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
+
+
+def _light_curve_files(config: Config, source: Path | None, progress: Progress | None) -> Iterator[Outcome]:
+    """What fits of light curves need, where they are made."""
+    if config.transients.enabled:
+        from kowalski.transients.fetch import fetch_files  # which brings its files to their places as it is done here
+
+        yield from fetch_files(config.transients.salt2, source, progress)
 
 
 def copy_schemas(survey: str, target: Path, source: Path) -> int:
@@ -85,15 +98,20 @@ def fetch_models(ml: ML, source: Path | None = None, progress: Progress | None =
                 if target.exists() and settings.sha256 in (None, digest(target)):
                     yield Outcome(survey, name, "present", "")
                     continue
-                _install(settings, target, source, progress)
+                install(settings, target, source, progress)
                 detail = "" if settings.sha256 else f"unverified: the settings name no sha256; it is {digest(target)}"
                 yield Outcome(survey, name, "fetched", detail)
             except (ModelError, OSError) as error:
                 yield Outcome(survey, name, "failed", str(error))
 
 
-def _install(settings: ModelSettings, target: Path, source: Path | None, progress: Progress | None) -> None:
-    """Put weights into a folder beside ``target``, verify them there and move them over."""
+def install(settings: ModelSettings, target: Path, source: Path | None, progress: Progress | None) -> None:
+    """Put weights into a folder beside ``target``, verify them there and move them over.
+
+    Raises
+    ------
+    ModelError : they can't be had, or are not what they should be
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
         found = _find(settings, target, source) if source else _obtain(settings, Path(folder, "download"), progress)

@@ -8,6 +8,7 @@ from kowalski.database.leases import Lease
 from kowalski.database.outbox import Outbox
 from kowalski.database.processes import Processes, process_id
 from kowalski.log import get_logger
+from kowalski.outbox.output import encoding_of, topics_of
 from kowalski.outbox.poster import PROGRAM, Poster
 from kowalski.outbox.publisher import ResultPublisher
 from kowalski.program import once_available, run_program
@@ -27,7 +28,11 @@ def make_poster(config: Config) -> Poster:
     lease = Lease(database, PROGRAM, process_id(PROGRAM), config.outbox.lease)
     delivery = Delivery(SkyPortal(config.skyportal, config.server.version), database, config.skyportal.bands)
     output = config.kafka.output
-    publisher = ResultPublisher(outbox, output.bootstrap_servers, output.options) if output.bootstrap_servers else None
+    publisher = None
+    if output.bootstrap_servers:
+        publisher = ResultPublisher(
+            outbox, output.bootstrap_servers, output.options, encoding_of(output), topics_of(output)
+        )
     return Poster(outbox, lease, processes, delivery, config.outbox, publisher)
 
 

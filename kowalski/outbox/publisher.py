@@ -11,10 +11,12 @@ from typing import Any
 from confluent_kafka import KafkaException, Producer
 
 from kowalski.database.outbox import KAFKA, Entry, Outbox
-from kowalski.errors import DatabaseError
+from kowalski.errors import DatabaseError, KowalskiError
 from kowalski.kafka_errors import Reports
 from kowalski.log import get_logger
-from kowalski.outbox.results import Message, messages_of
+from kowalski.outbox.message import Encode, Message, included
+from kowalski.outbox.output import Topics
+from kowalski.outbox.results import messages_of
 
 log = get_logger(__name__)
 
@@ -34,10 +36,25 @@ SETTINGS = {
 
 
 class ResultPublisher:
-    """Sends entries in the order of their alerts and closes those that Kafka has acknowledged; the others come again."""
+    """Sends entries in the order of their alerts and closes those that Kafka has acknowledged; the others come again.
 
-    def __init__(self, outbox: Outbox, servers: str, options: Mapping[str, Any]):
+    Parameters
+    ----------
+    encode : how records are written
+    topics : makes topics that are not there yet; None: the brokers do
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        servers: str,
+        options: Mapping[str, Any],
+        encode: Encode = included,
+        topics: Topics | None = None,
+    ):
         self._outbox = outbox
+        self._encode = encode
+        self._topics = topics
         self._reports = Reports("kafka.output")
         self._settings = {**SETTINGS, "error_cb": self._reports, **options, "bootstrap.servers": servers}
         self._producer: Producer | None = None
@@ -52,7 +69,7 @@ class ResultPublisher:
             except DatabaseError as error:
                 log.warning("%s", error)
                 wait = PAUSE
-            except (KafkaException, BufferError) as error:
+            except (KafkaException, BufferError, KowalskiError) as error:
                 log.warning("Kafka takes no results: %s", error)
                 wait = PAUSE
             stopping.wait(wait)
@@ -76,6 +93,8 @@ class ResultPublisher:
 
             return acknowledged
 
+        if self._topics is not None:
+            self._topics.ensure(message.topic for message in messages)
         began = time.monotonic()
         producer = self._producer = self._producer or Producer(self._settings)
         for message in messages:
@@ -95,7 +114,11 @@ class ResultPublisher:
         for _, group in groupby(entries, key=lambda entry: (entry["survey"], entry["candid"])):
             together = list(group)
             try:
-                yield from messages_of(together)
+                yield from messages_of(together, self._encode)
+            except KowalskiError as error:
+                if error.retriable:  # the registry is away
+                    raise
+                self._outbox.fail([entry["_id"] for entry in together], _told(str(error)))
             except Exception as bug:  # of one alert, as in the poster: it must not keep the others waiting, nor be lost
                 log.exception("%s: closed as failed", together[0]["_id"])
                 self._outbox.fail([entry["_id"] for entry in together], _told(str(bug) or type(bug).__name__))

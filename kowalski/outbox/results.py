@@ -6,11 +6,10 @@ filter that is slow is told of in a message of its own: candid and filter_id tel
 survey withdraws the same is said again, with ``withdrawn_jd``.
 """
 
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import fastavro
 from bson.int64 import Int64
@@ -19,6 +18,8 @@ from kowalski.alerts.document import Alert
 from kowalski.alerts.survey import Survey
 from kowalski.database.outbox import KAFKA, Entry, result_id
 from kowalski.filters.results import Pass
+from kowalski.outbox import transients
+from kowalski.outbox.message import Encode, Message, included
 from kowalski.skyportal.messages import json_ready
 
 FILTER = {
@@ -64,15 +65,6 @@ SCHEMA = fastavro.parse_schema(
 POSITIVE = (True, 1, "y", "Y", "t", "1", "T")
 
 
-class Message(NamedTuple):
-    """One message, and the outbox entries that are done when it has arrived."""
-
-    topic: str
-    key: str
-    value: bytes
-    entries: tuple[str, ...]
-
-
 def result_entries(survey: Survey, alerts: Iterable[Alert], passes: list[Pass], now: datetime) -> Iterator[Entry]:
     """One outbox entry per filter that an alert passed."""
     by_candid = {alert.candid: alert for alert in alerts}
@@ -99,22 +91,28 @@ def result_entries(survey: Survey, alerts: Iterable[Alert], passes: list[Pass], 
         }
 
 
-def messages_of(entries: Sequence[Entry]) -> list[Message]:
+def messages_of(entries: Sequence[Entry], encode: Encode = included) -> list[Message]:
     """The messages that tell of some entries of one alert, those of its withdrawal last."""
-    kinds = [[entry for entry in entries if entry["kind"] == kind] for kind in ("result", "withdrawal")]
-    return [message for of_kind in kinds if of_kind for message in _messages(of_kind)]
+    told = sorted(entries, key=lambda entry: entry["kind"] == "withdrawal")
+    results = [entry for entry in told if "passed" in entry]
+    kinds = [
+        [entry for entry in results if (entry["kind"] == "withdrawal") is withdrawn] for withdrawn in (False, True)
+    ]
+    messages = [message for of_kind in kinds if of_kind for message in _messages(of_kind, encode)]
+    return messages + transients.messages_of([entry for entry in told if "passed" not in entry], encode)
 
 
-def _messages(entries: Sequence[Entry]) -> list[Message]:
+def _messages(entries: Sequence[Entry], encode: Encode) -> list[Message]:
     first, ids = entries[0], tuple(entry["_id"] for entry in entries)
     record = {**first["alert"], **{name: first[name] for name in ("survey", "candid", "objectId", "jd")}}
     record["withdrawn_jd"] = first.get("withdrawn_jd")
     filters = [{**entry["passed"], "passed_at": entry["passed_at"]} for entry in entries]
     survey, key = first["survey"], first["objectId"]
-    messages = [Message(f"{survey}_alerts_results", key, _encoded(record, filters), ids)]
+    topic = f"{survey}_alerts_results"
+    messages = [Message(topic, key, encode(topic, SCHEMA, {**record, "filters": filters}), ids)]
     for entry, passed in zip(entries, filters, strict=True):
         topic = f"kowalski.{survey.lower()}.filter.{passed['filter_id']}"
-        messages.append(Message(topic, key, _encoded(record, [passed]), (entry["_id"],)))
+        messages.append(Message(topic, key, encode(topic, SCHEMA, {**record, "filters": [passed]}), (entry["_id"],)))
     return messages
 
 
@@ -131,9 +129,3 @@ def _alert(alert: Alert, survey: Survey) -> dict[str, Any]:
         "isdiffpos": candidate["isdiffpos"] in POSITIVE if "isdiffpos" in candidate else None,
         "classifications": {name: score for name, score in classifications.items() if isinstance(score, float)},
     }
-
-
-def _encoded(record: dict[str, Any], filters: list[dict[str, Any]]) -> bytes:
-    file = io.BytesIO()
-    fastavro.writer(file, SCHEMA, [{**record, "filters": filters}])
-    return file.getvalue()

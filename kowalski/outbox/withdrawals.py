@@ -14,7 +14,7 @@ from kowalski.database.alerts import Alerts
 from kowalski.database.outbox import KAFKA, SKYPORTAL, Entry, Outbox, withdrawal_id
 
 #: what the entries of these kinds have told
-TELLING = {"candidate": SKYPORTAL, "result": KAFKA}
+TELLING = {"candidate": SKYPORTAL, "result": KAFKA, "extragalactic": KAFKA, "fit": KAFKA}
 
 
 def withdrawn_by(batch: Iterable[Alert], survey: Survey) -> dict[int, float]:
@@ -54,7 +54,7 @@ def withdraw(moments: Mapping[int, float], alerts: Alerts, outbox: Outbox, telli
 def withdrawal_entries(told: Iterable[Entry], moments: Mapping[int, float]) -> Iterator[Entry]:
     """One entry for each that told, or is to tell, of a withdrawn alert, in the same lane."""
     for entry in told:
-        if entry["kind"] not in TELLING:
+        if entry["kind"] not in TELLING or entry["candid"] not in moments:
             continue
         common = (
             "survey",
@@ -67,6 +67,7 @@ def withdrawal_entries(told: Iterable[Entry], moments: Mapping[int, float]) -> I
             "group_id",
             "alert",
             "passed",
+            "record",
         )
         taken: dict[str, Any] = {name: entry[name] for name in common if name in entry}
         yield {
@@ -74,6 +75,7 @@ def withdrawal_entries(told: Iterable[Entry], moments: Mapping[int, float]) -> I
             "kind": "withdrawal",
             "lane": TELLING[entry["kind"]],
             "of": entry["_id"],
+            "tells": entry["kind"],
             "withdrawn_jd": moments[entry["candid"]],
             **taken,
         }

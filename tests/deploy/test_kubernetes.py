@@ -21,6 +21,7 @@ from manifests import (
 
 from kowalski.api.services.figures import BROKER
 from kowalski.config import settings_tree
+from kowalski.transients.programs import FITTER
 from kowalski.watchers.programs import WATCHERS
 
 #: of Kubernetes; the oldest that its own makers still mend, and the newest that the package carries
@@ -74,7 +75,8 @@ WORKLOADS = [(where, each) for where, each in raw() if each["kind"] in ("Deploym
 
 def test_there_are_workloads() -> None:
     names = {labels_of(each)["app.kubernetes.io/name"] for _, each in WORKLOADS}
-    assert names == {"api", "poster", "prepare", "dask-scheduler", "dask-worker", "alert-broker", *WATCHERS.values()}
+    own = {"api", "poster", "prepare", "dask-scheduler", "dask-worker", "alert-broker", FITTER}
+    assert names == {*own, *WATCHERS.values()}
 
 
 def test_every_watcher_has_a_workload_that_runs_it() -> None:
@@ -86,6 +88,16 @@ def test_every_watcher_has_a_workload_that_runs_it() -> None:
         assert all(probe["exec"]["command"][-1] == name for probe in probes_of(container))
         settings = {each["name"].lower() for each in container["env"] if each["name"].startswith("KOWALSKI__")}
         assert settings <= {"__".join(("kowalski", *path)) for path in paths_of(settings_tree([], environment={}))}
+
+
+def test_the_fitter_has_a_workload_that_runs_it() -> None:
+    (own,) = (each for where, each in WORKLOADS if where.startswith("components/transients"))
+    (container,) = pod_of(own)["containers"]
+    assert container["command"] == ["python", "-m", "kowalski.transients"]
+    assert all(probe["exec"]["command"][-1] == FITTER for probe in probes_of(container))
+    known = {"__".join(("kowalski", *path)) for path in paths_of(settings_tree([], environment={}))}
+    for each in containers_of(own):
+        assert {one["name"].lower() for one in each["env"] if one["name"].startswith("KOWALSKI__")} <= known
 
 
 @pytest.mark.parametrize("workload", [each for _, each in WORKLOADS], ids=name_of)

@@ -41,3 +41,11 @@ def test_other_machines_join_it(host: str) -> None:
     program = cluster(host=host)
     assert program.command(print)[-3:] == ["kowalski.dask_cluster", "ZTF", "--join"]
     assert program.endpoints == ()
+
+
+def test_light_curves_are_fitted_where_transients_are_looked_for() -> None:
+    found = {}
+    for enabled in (False, True):
+        programs = programs_of(build(isolated_tree({"transients": {"enabled": enabled}})), Path(), None, False, {})
+        found[enabled] = [each.command(print)[1:] for each in programs if each.name == "transient-fitter"]
+    assert found == {False: [], True: [["-m", "kowalski.transients"]]}

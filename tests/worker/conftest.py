@@ -33,13 +33,19 @@ def make_worker(mongo_settings: Database, mongo: MongoDatabase) -> Iterator[Make
     made: list[AlertWorker] = []
 
     def make(
-        broker: bool = True, ml: dict[str, Any] | None = None, xmatch: dict[str, Any] | None = None
+        broker: bool = True,
+        ml: dict[str, Any] | None = None,
+        xmatch: dict[str, Any] | None = None,
+        transients: bool = False,
+        output: dict[str, Any] | None = None,
     ) -> AlertWorker:
         tree = settings_tree([], {})
         tree["ml"] = tree["ml"] | {"backend": "onnx", "ZTF": {"models": {}}} | (ml or {})
         tree["misc"]["broker"] = broker
         tree["database"]["xmatch"] = {"ZTF": RECIPES if xmatch is None else xmatch}
         tree["filters"]["max_time_ms"] = 20_000
+        tree["transients"]["enabled"] = transients
+        tree["kafka"]["output"] = tree["kafka"]["output"] | (output or {})
         config = build(tree)
         database = mongo_settings.model_copy(update={"xmatch": config.database.xmatch})
         made.append(AlertWorker(ZTF, config.model_copy(update={"database": database})))

@@ -55,6 +55,41 @@ class AstronomicalObject(BaseModel):
     classifications: dict[str, Any] = Field(description="scores of the latest alert; labels by candid")
 
 
+class Salt2Fit(BaseModel):
+    """A fit of SALT2 to an object's light curve, made for an alert; without one all but ``reason`` and ``waiting`` is null.
+
+    Attributes
+    ----------
+    t0 : MJD of the maximum in B
+    covariance : of the ``parameters`` that were fitted, row by row
+    curve : ``mjd``, and under ``bands`` the fitted flux in each, microjansky
+    waiting : whether another fit is asked for
+    """
+
+    survey: str
+    object_id: str = Field(alias="objectId")
+    candid: int | None
+    jd: float | None
+    model: str | None
+    version: str | None
+    z: float | None
+    z_source: str | None = Field(description="catalogue of the host's redshift, or fit")
+    t0: float | None
+    x0: float | None
+    x1: float | None
+    c: float | None
+    chi2: float | None
+    ndof: int | None
+    parameters: list[str] | None
+    covariance: list[float] | None
+    mwebv: float | None = Field(description="E(B-V) of the Galaxy that was corrected for, mag")
+    points: int | None
+    curve: dict[str, Any] | None
+    reason: str | None = Field(description="why there is no fit")
+    made_at: str | None
+    waiting: bool
+
+
 class SurveyInfo(BaseModel):
     """A survey as far as the user may see it."""
 

@@ -1,9 +1,10 @@
 """Objects as an astronomer thinks of them, and surveys, as far as a user sees them."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from kowalski.alerts.curve import Point, merge_light_curve
 from kowalski.alerts.parts import joined
 from kowalski.alerts.survey import Survey, known_surveys
 from kowalski.api.errors import BadRequest
@@ -12,16 +13,8 @@ from kowalski.api.services.reads import PLAIN, Reads
 from kowalski.database.links import COLLECTION as LINKS
 from kowalski.database.links import Link, end_of, links_of
 
-MJD_ZERO = 2_400_000.5
-#: fields of a candidate that stand in its point of the light curve
-MEASURED = (
-    "candid", "pid", "fid", "programid", "ra", "dec", "magpsf", "sigmapsf", "magap", "sigmagap", "diffmaglim", "isdiffpos", "rb", "drb",
-)  # fmt: skip
-#: what a point says of the packet that brought it
-PROVENANCE = ("first_jd", "alert_jd", "alert_candid")
 POSITIVE = ("t", "1", "y", "true", 1, 1.0, True)
 
-Point = dict[str, Any]
 Bands = Mapping[str, Mapping[int, str | None]]
 
 
@@ -84,6 +77,12 @@ async def read_object(name: str, object_id: str, reads: Reads, bands: Bands) -> 
     }
 
 
+async def require_visible(survey: Survey, object_id: str, reads: Reads) -> None:
+    """Raise `BadRequest` where a reader sees nothing of an object."""
+    if await _visible(survey, object_id, reads, {}) is None:
+        raise BadRequest(f"{survey.name.lower()} object {object_id} not found")
+
+
 async def _visible(survey: Survey, object_id: str, reads: Reads, bands: Bands) -> Visible | None:
     """An object as far as its reader sees it; None: there is nothing that he does."""
     without = dict.fromkeys(survey.cutouts.values(), 0) | {"_id": 0, "kafka": 0}
@@ -106,39 +105,6 @@ async def _linked(survey: Survey, object_id: str, reads: Reads, bands: Bands) ->
         other = await _visible(find_survey(link.other_survey), link.other_id, reads, bands)
         if other is not None:
             yield link, other
-
-
-def merge_light_curve(alerts: Iterable[Mapping[str, Any]], aux: Mapping[str, Any], survey: Survey) -> list[Point]:
-    """Detections of alerts and of their histories, each candid once, upper limits and forced points, by jd."""
-    points = [*_of_candidates(alerts, survey), *_of_histories(aux, survey)]
-    seen: set[Any] = set()
-    merged = []
-    for point in points:
-        candid = point.get("candid") if point["kind"] == "detection" else None
-        if candid is None or candid not in seen:
-            merged.append(point)
-            seen.add(candid)
-    return sorted(merged, key=lambda point: (point["jd"], point["kind"]))
-
-
-def _of_candidates(alerts: Iterable[Mapping[str, Any]], survey: Survey) -> Iterator[Point]:
-    for alert in alerts:
-        candidate = alert["candidate"]
-        measured = {key: candidate[key] for key in MEASURED if candidate.get(key) is not None}
-        yield _point("detection", candidate["jd"], measured | {"candid": alert["candid"]}, survey)
-
-
-def _of_histories(aux: Mapping[str, Any], survey: Survey) -> Iterator[Point]:
-    for history in survey.histories:
-        for stored in aux.get(history.field) or ():
-            said = {key: value for key, value in stored.items() if key not in (*PROVENANCE, "jd")}
-            kind = "forced" if history.forced else ("limit" if stored.get("magpsf") is None else "detection")
-            yield _point(kind, stored["jd"], said, survey)
-
-
-def _point(kind: str, jd: float, said: Mapping[str, Any], survey: Survey) -> Point:
-    band = survey.bands.get(survey.fid_of(said))
-    return {"kind": kind, "jd": jd, "mjd": jd - MJD_ZERO, **said, "survey": survey.name, "band": band}
 
 
 async def read_surveys(reads: Reads, bands: Bands) -> list[dict[str, Any]]:

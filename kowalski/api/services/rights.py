@@ -41,6 +41,7 @@ CLOSED = frozenset(
         "skyportal_objects",
         "watchlists",
         "watchlist_rows",
+        "fits",
     }
 )
 CLOSED_PREFIXES = ("quarantine", "system.", INCOMING)
