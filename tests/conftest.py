@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kowalski.config import in_container, load_config
 from kowalski.database.client import MongoDatabase, connect
@@ -14,6 +15,10 @@ from kowalski.database.replica_set import drop_database, prepare
 from kowalski.local import ports
 from kowalski.local.system import LocalSystem
 from kowalski.settings import Config, Database
+
+# how long an example takes says how busy the machine is, and nothing of what is tested
+settings.register_profile("kowalski", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kowalski")
 
 #: the settings of the container that the tests run in, if they do
 CONTAINER = pytest.StashKey[Config | None]()
