@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, settings
 
 from kowalski.config import in_container, load_config
 from kowalski.database.client import MongoDatabase, connect
@@ -17,8 +17,8 @@ from kowalski.local.system import LocalSystem
 from kowalski.settings import Config, Database
 
 # how long an example takes says how busy the machine is, and nothing of what is tested
-settings.register_profile("kowalski", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("kowalski")
+hypothesis.settings.register_profile("kowalski", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("kowalski")
 
 #: the settings of the container that the tests run in, if they do
 CONTAINER = pytest.StashKey[Config | None]()

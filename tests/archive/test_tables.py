@@ -231,6 +231,18 @@ def test_what_is_new_is_added_once_whoever_adds_it(made: Made, put: Any, fresh: 
     assert len(content(one.store.root, SIMULATED)["alerts"]) == len(simulated["alerts"]) + 1
 
 
+def test_an_alert_waits_for_its_object(made: Made, without: Any, put: Any, fresh: Make) -> None:
+    """An alert of this moment whose object does not have it yet is appended with its points, when it has."""
+    tables, alert = fresh(), an_alert(made, objectId="ZTFnew")
+    tables.append()
+    put("ZTF_alerts", alert)
+    assert tables.append() == dict.fromkeys(TABLES, 0)
+    last = {"jd": alert["candidate"]["jd"], "candid": 77}
+    limit = {"jd": 2460000.5, "first_jd": last["jd"], "fid": 1, "pid": 5}
+    put("ZTF_alerts_aux", {"_id": "ZTFnew", "first_alert": last, "last_packet": last, "prv_candidates": [limit], "cross_matches": {}})  # fmt: skip
+    assert tables.append() == dict.fromkeys(TABLES, 0) | {"alerts": 1, "points": 2, "scores": 2}
+
+
 def test_a_survey_without_schema_keeps_no_other_from_its_tables(made: Made, tmp_path: Path) -> None:
     lost = made.config.schemas["LSST"].model_copy(update={"folder": str(tmp_path)})
     tables = Made(made.database, made.config.model_copy(update={"schemas": {"LSST": lost}})).tables(

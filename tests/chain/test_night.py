@@ -56,24 +56,26 @@ def test_simulated_night_twice(chain: Chain) -> None:
 
 
 def test_tables_of_the_night_before(chain: Chain) -> None:
-    """What the night left in MongoDB is in the tables, appended beside it; DuckDB counts the same when it is whole."""
-    tables = Tables(chain.system.config, chain.database)
-    signs = Processes(chain.database)
-    counts = counts_of(chain)
+    """What the night left in MongoDB is in the tables, appended beside it; when it is whole DuckDB counts the same of all."""
+    tables, counts = Tables(chain.system.config, chain.database), counts_of(chain)
+    night = night_from(chain.survey.night_of(chain.topic) or "")
+
+    def rows(table: str) -> int:
+        files = f"read_parquet('{tables.store.root}/{table}/**/*.parquet', hive_partitioning=true)"
+        found = duckdb.sql(f"select count(*) from {files} where survey = 'ZTF' and night = {night:%Y%m%d}")
+        return int(found.fetchall()[0][0])
 
     def appended() -> bool:
-        found = [each.get("appended") for each in signs.alive() if each["program"] == "tables"]
-        return found == [sum(counts.values())]
+        there = {partition.table for partition in tables.store.partitions()}
+        return {"alerts", "passes"} <= there and (rows("alerts"), rows("passes")) == (
+            counts["alerts"],
+            counts["passes"],
+        )
 
-    chain.wait(appended, "all of it appended")
-    night = night_from(chain.survey.night_of(chain.topic) or "")
-    for compact in (lambda: counts, lambda: tables.compact("ZTF", night)):
-        assert compact() == counts
-        for table, rows in counts.items():
-            files = f"read_parquet('{tables.store.root}/{table}/**/*.parquet', hive_partitioning=true)"
-            if rows:
-                found = duckdb.sql(f"select count(*), min(survey), min(night), max(night) from {files}").fetchone()
-                assert found == (rows, "ZTF", int(f"{night:%Y%m%d}"), int(f"{night:%Y%m%d}"))
+    chain.wait(appended, "all alerts appended")
+    assert tables.compact("ZTF", night) == counts
+    assert {table: rows(table) for table in counts} == counts
+    assert {each["problem"] for each in Processes(chain.database).alive() if each["program"] == "tables"} == {None}
 
 
 def counts_of(chain: Chain) -> dict[str, int]:

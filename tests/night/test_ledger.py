@@ -222,7 +222,7 @@ def test_nothing_read_owes_nothing() -> None:
 def test_nights() -> None:
     midnight = datetime(2026, 11, 27, 0, 1, tzinfo=UTC)
     assert night_of(SURVEY, Packet(b"", TOPIC, 0, 0, midnight)) == "20261126"
-    assert night_of(LSST, Packet(b"", "lsst-alerts", 0, 0, midnight)) == "20261127"
+    assert night_of(LSST, Packet(b"", "lsst-alerts", 0, 0, midnight)) == "20261126", "of the evening at its site"
     assert night_from("2026-11-26") == night_from("20261126") == date(2026, 11, 26)
     with pytest.raises(StreamError, match="yesterday is not a night: give YYYYMMDD"):
         night_from("yesterday")

@@ -1,12 +1,12 @@
 """What is new in MongoDB as further files of the tables, as the night goes.
 
-Rows are looked at for a while after they appeared, as workers store at the same time and by their own clocks; those that a table has
-already are left out. What comes later than that is brought when the night is made whole.
+Alerts are looked for again for a while after they appeared, as workers store at the same time and by their own clocks, and wait as long until
+their objects are merged, too; rows that a table has already are left out. What comes later is brought when the night is made whole.
 """
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,7 @@ BACK = 86400.0
 #: alerts whose rows are in memory at the same time
 CHUNK = 2000
 
+Document = dict[str, Any]
 Found = dict[tuple[str, date], list[Row]]
 
 
@@ -52,17 +53,21 @@ class Appending:
         mark = self.tabled.mark() or until - timedelta(seconds=BACK)
         since, added = mark - timedelta(seconds=LATE), dict.fromkeys(self.tables, 0)
         ids = self.tabled.new_alerts(since, until)
-        fresh = [each for each in ids if each not in self._done]
+        fresh, waiting = [each for each in ids if each not in self._done], set[ObjectId]()
         for first in range(0, len(fresh), CHUNK):
-            self._write(self._of_alerts(self.tabled.alerts(fresh[first : first + CHUNK])), turn, added)
+            alerts = self.tabled.alerts(fresh[first : first + CHUNK])
+            objects = self.tabled.objects({alert["objectId"] for alert in alerts})
+            late = {each["_id"] for each in alerts if not _is_merged(each, objects) and _age(each, until) < LATE}
+            waiting |= late
+            self._write(self._of_alerts([each for each in alerts if each["_id"] not in late], objects), turn, added)
         self._write(self._of_passes(since), turn, added)
         self._write(self._of_fits(since), turn, added)
         self.tabled.keep_mark(until)
-        self._done = {each for each in ids if each.generation_time >= until - timedelta(seconds=LATE)}
+        self._done = {each for each in ids if each.generation_time >= until - timedelta(seconds=LATE)} - waiting
         return added
 
-    def _of_alerts(self, alerts: list[dict[str, Any]]) -> Found:
-        by_night: dict[date, list[dict[str, Any]]] = defaultdict(list)
+    def _of_alerts(self, alerts: list[Document], objects: Mapping[str, Document]) -> Found:
+        by_night: dict[date, list[Document]] = defaultdict(list)
         for alert in alerts:
             by_night[self.tabled.night_of(topic_of(alert), alert["candidate"]["jd"])].append(alert)
         found: Found = {}
@@ -70,7 +75,8 @@ class Appending:
             jds: dict[str, set[float]] = defaultdict(set)
             for alert in own:
                 jds[alert["objectId"]].add(alert["candidate"]["jd"])
-            points, matches = of_objects(self.rows, self.tabled, jds, {alert["candid"] for alert in own})
+            known = {object_id: objects[object_id] for object_id in jds if object_id in objects}
+            points, matches = of_objects(self.rows, self.tabled, known, jds, {alert["candid"] for alert in own})
             found["alerts", night] = [self.rows.alert(alert) for alert in own]
             found["scores", night] = [row for alert in own for row in self.rows.scores(alert)]
             found["points", night] = [*(self.rows.detection(alert) for alert in own), *points]
@@ -106,3 +112,14 @@ class Appending:
             self.store.add(partition, file, rows)
             self.known.add(partition, table, file, rows)
         return rows.num_rows
+
+
+def _is_merged(alert: Document, objects: Mapping[str, Document]) -> bool:
+    """Whether an alert's packet is among those that its object was merged of: this is done beside the storing of the alert."""
+    last = objects.get(alert["objectId"], {}).get("last_packet")
+    return last is not None and (last["jd"], last["candid"]) >= (alert["candidate"]["jd"], alert["candid"])
+
+
+def _age(alert: Document, now: datetime) -> float:
+    """Age of an alert's document, s."""
+    return (now - alert["_id"].generation_time).total_seconds()

@@ -44,6 +44,7 @@ class Compaction:
         self.night = night
         self._jds: dict[str, set[float]] = {}
         self._candids, self._kept, self._topics = set[int](), set[int](), set[str]()
+        self._there, self._gone = set[str](), set[str]()
         self._sorters: dict[str, Sorter] = {}
 
     def run(self, turn: Turn) -> dict[str, int]:
@@ -109,7 +110,7 @@ class Compaction:
         objects, done, candids = iter(list(self._jds)), 0, self._candids | self._kept
         while chunk := list(islice(objects, OBJECTS)):
             jds = {object_id: self._jds[object_id] for object_id in chunk}
-            points, matches = of_objects(self.rows, self.tabled, jds, candids)
+            points, matches = of_objects(self.rows, self.tabled, self.tabled.objects(jds), jds, candids)
             self._add("points", (row for row in points if row.get("candid") not in self._kept))
             self._add("matches", matches)
             done += len(chunk)
@@ -146,8 +147,10 @@ class Compaction:
     def _of_the_gone(self, table: pa.Table, own: tuple[str, ...] = ()) -> list[bool]:
         """Which rows are of objects that MongoDB has no more, or the alerts' ``own`` among points."""
         names = table["objectId"].to_pylist()
-        gone = set(names) - self.tabled.stored_objects(set(names))
-        found = [name in gone for name in names]
+        unknown = set(names) - self._there - self._gone
+        self._there |= (there := self.tabled.stored_objects(unknown))
+        self._gone |= unknown - there
+        found = [name in self._gone for name in names]
         if own:
             kinds, candids = table["kind"].to_pylist(), table["candid"].to_pylist()
             owned = [kind in own and candid in self._kept for kind, candid in zip(kinds, candids, strict=True)]

@@ -1,6 +1,7 @@
 """The rows of objects that their alerts of a night, or of a moment, brought: points of light curves, and matches."""
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from kowalski.archive.tables.fitting import Row
 from kowalski.archive.tables.rows import Rows
@@ -8,7 +9,11 @@ from kowalski.database.tabled import Tabled
 
 
 def of_objects(
-    rows: Rows, tabled: Tabled, jds: Mapping[str, Iterable[float]], candids: Collection[int]
+    rows: Rows,
+    tabled: Tabled,
+    objects: Mapping[str, Mapping[str, Any]],
+    jds: Mapping[str, Iterable[float]],
+    candids: Collection[int],
 ) -> tuple[list[Row], list[Row]]:
     """Points and matches of some objects.
 
@@ -17,11 +22,12 @@ def of_objects(
 
     Parameters
     ----------
+    objects : their documents
     jds : object -> the candidate jds of the alerts in question
     candids : of these alerts
     """
     points, matches = list[Row](), list[Row]()
-    for object_id, aux in tabled.objects(jds).items():
+    for object_id, aux in objects.items():
         first = (aux.get("first_alert") or {}).get("candid") in candids
         points += rows.history(object_id, aux, jds[object_id], first)
         if first:
