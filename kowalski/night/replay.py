@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.source == "kafka":
             group = f"{config.kafka.group}_replay_{survey.name.lower()}_{datetime.now(UTC):%Y%m%d%H%M%S}"
             nightly = "{date}" in survey.with_topic(config.kafka.topics.get(survey.name)).topic
-            begin = "earliest" if nightly else datetime(night.year, night.month, night.day, tzinfo=UTC)
+            begin = "earliest" if nightly else survey.noons_around(night)[0]
             consumer = AlertConsumer(
                 survey, config, obsdate=night, start=begin, group=group, posting=posting, resume=False
             )
