@@ -1,12 +1,14 @@
 """Alerts of all surveys as workers store them, and what their tables must then have."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from bson.objectid import ObjectId
 from packets import packet, real_files
 
 from kowalski.alert_worker import AlertWorker
@@ -26,6 +28,9 @@ SURVEYS = ("LSST", "PGIR", "TURBO", "WNTR", "ZTF")
 #: night of the simulated alerts, and of the real ones of ZTF, by their topics
 SIMULATED, REAL = date(2024, 1, 1), date(2023, 10, 12)
 CONE = {"cone_search_radius": 5, "cone_search_unit": "arcsec"}
+
+Make = Callable[..., Tables]
+Content = dict[str, list[str]]
 SCORE = {"braai": 0.75, "braai_version": "d6_m9", "acai_h": 1.0, "acai_h_version": "1"}
 
 
@@ -187,3 +192,11 @@ def expected(database: MongoDatabase, name: str) -> dict[str, int]:
         "passes": len(passed),
         "salt2": database["fits"].count_documents({"survey": name}),
     }
+
+
+def an_alert(made: Made, **changes: Any) -> dict[str, Any]:
+    """One more alert of the simulated night."""
+    alert = made.database["ZTF_alerts"].find_one({"kafka.topic": {"$regex": "20240101"}})
+    assert alert is not None
+    candidate = alert["candidate"] | {"candid": 77, **changes.pop("candidate", {})}
+    return alert | {"_id": ObjectId(), "candid": 77, "candidate": candidate, **changes}

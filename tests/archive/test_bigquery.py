@@ -101,9 +101,8 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self.path.partition("?")[0].rpartition("/")[2]
         job = self.server.jobs[name]
+        job["status"] = self.server.ends[name]
         self._send(200, job)
-        if job["status"]["state"] == "RUNNING":
-            job["status"] = self.server.ends[name]
 
     def log_message(self, *arguments: Any) -> None:
         pass
