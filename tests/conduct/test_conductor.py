@@ -121,12 +121,12 @@ def test_a_night_is_conducted(looks: Looks) -> None:
 def test_its_packets_and_tables_are_whole(looks: Looks) -> None:
     """DuckDB counts in the tables what MongoDB has; every file of packets is closed, and holds all of them."""
     config, database = looks.system.config, looks.database
-    [points] = database.ZTF_alerts_aux.aggregate(
-        [{"$group": {"_id": None, "n": {"$sum": {"$add": [{"$size": "$prv_candidates"}, {"$size": "$fp_hists"}]}}}}]
-    )
+    candids = set(database.ZTF_alerts.distinct("candid"))
+    objects = list(database.ZTF_alerts_aux.find())
+    earlier = sum(point.get("candid") not in candids for each in objects for point in each["prv_candidates"])
     expected = {
         "alerts": ALERTS,
-        "points": points["n"],
+        "points": ALERTS + earlier + sum(len(each["fp_hists"]) for each in objects),
         "scores": 6 * ALERTS,
     }
     for table, number in expected.items():
