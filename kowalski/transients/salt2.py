@@ -6,6 +6,7 @@ with its E(B-V); otherwise it is not corrected for, and c has it. Guy et al. 200
 """
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,16 @@ PHASES = (-15.0, 45.0)
 #: restframe d around the brightest point that are looked at
 WINDOW = (-30.0, 60.0)
 DETECTED = 3.0
+#: where between the bounds of z others are tried than that where the first fit, z free, ends, if its chi2 / ndof is larger than so much
+STARTS, GOOD = (0.05, 0.15, 0.3, 0.5, 0.8), 2.0
 #: share of the room between two bounds that counts as being at one
 EDGE = 1e-3
 #: points of the fitted curve that are kept for pictures
 CURVE = 60
+
+Bounds = dict[str, tuple[float, float]]
+Fit = tuple[Any, sncosmo.Model]
+"""What sncosmo says of a fit, and the fitted model."""
 
 
 class Salt2Fitter:
@@ -69,20 +76,14 @@ class Salt2Fitter:
 
     def _fitted(self, photometry: Photometry, host: Host | None) -> dict[str, Any]:
         chosen = self._chosen(photometry, host)
-        settings, free = self._settings, ["t0", "x0", "x1", "c"]
-        model = self.model(host.mwebv if host else None)
+        settings, model = self._settings, self.model(host.mwebv if host else None)
         bounds = {"x1": settings.x1_bounds, "c": settings.c_bounds}
-        if host is None:
-            free, bounds = ["z", *free], bounds | {"z": settings.z_bounds}
+        if host is not None:
+            result, fitted = _minimised(chosen, model, bounds, z=host.z)
         else:
-            model.set(z=host.z)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # bands that the model has not, and steps to where it is zero
-            try:
-                result, fitted = sncosmo.fit_lc(_table(chosen), model, free, bounds, modelcov=True, phase_range=PHASES)
-            except (sncosmo.fitting.DataQualityError, RuntimeError, ValueError, np.linalg.LinAlgError) as error:
-                raise FitError(f"the minimiser failed: {error}") from error
-        _require_within(result, fitted, bounds)
+            bounds["z"] = settings.z_bounds
+            result, fitted = _best(chosen, model, bounds)
+        _require_within(fitted, bounds)
         return _found(result, fitted, chosen, host)
 
     def _chosen(self, photometry: Photometry, host: Host | None) -> Photometry:
@@ -122,10 +123,60 @@ def _table(photometry: Photometry) -> Table:
     )
 
 
-def _require_within(result: Any, model: sncosmo.Model, bounds: dict[str, tuple[float, float]]) -> None:
-    """Raise `FitError` for a fit that did not go well, or that a bound has stopped."""
+def _best(chosen: Photometry, model: sncosmo.Model, bounds: Bounds) -> Fit:
+    """A fit with z free. Chi2 has several minima in z: unless the first fit is good, it begins where one of several fixed z is best."""
+    low, high = bounds["z"]
+    found: list[Fit] = []
+    with suppress(FitError):
+        found.append(_minimised(chosen, model, bounds, z=(low + high) / 2))
+    if not found or _reduced(found[0]) > GOOD:
+        others = {name: each for name, each in bounds.items() if name != "z"}
+        held: list[Fit] = []
+        for share in STARTS:
+            with suppress(FitError):
+                held.append(_minimised(chosen, model, others, z=low + share * (high - low)))
+        if held:
+            begin = min(held, key=_reduced)[1]
+            near = [low, *(fit[1].get("z") for fit in held), high]
+            place = near.index(begin.get("z"))
+            with suppress(FitError):
+                found.append(_minimised(chosen, begin, bounds | {"z": (near[place - 1], near[place + 1])}))
+    if not found:
+        raise FitError("the minimiser failed wherever z began")
+    return min(found, key=_reduced)
+
+
+def _reduced(fit: Fit) -> float:
+    """chi2 / ndof."""
+    return float(fit[0].chisq / max(fit[0].ndof, 1))
+
+
+def _minimised(chosen: Photometry, model: sncosmo.Model, bounds: Bounds, z: float | None = None) -> Fit:
+    """One fit, z free where it has bounds; it begins at a ``z`` and a guess of the rest, or where the model is.
+
+    Raises
+    ------
+    FitError : it does not go well
+    """
+    if z is not None:
+        model.set(z=z)
+    free = ["z", "t0", "x0", "x1", "c"] if "z" in bounds else ["t0", "x0", "x1", "c"]
+    guess = {"guess_z": False, "guess_t0": z is not None, "guess_amplitude": z is not None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # bands that the model has not, and steps to where it is zero
+        try:
+            result, fitted = sncosmo.fit_lc(
+                _table(chosen), model, free, bounds, modelcov=True, phase_range=PHASES, **guess
+            )
+        except (sncosmo.fitting.DataQualityError, RuntimeError, ValueError, np.linalg.LinAlgError) as error:
+            raise FitError(f"the minimiser failed: {error}") from error
     if not result.success:
         raise FitError(f"the minimiser failed: {result.message}")
+    return result, fitted
+
+
+def _require_within(model: sncosmo.Model, bounds: Bounds) -> None:
+    """Raise `FitError` for a fit that a bound has stopped."""
     for name, (low, high) in bounds.items():
         value = model.get(name)
         if min(value - low, high - value) < EDGE * (high - low):

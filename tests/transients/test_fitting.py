@@ -140,7 +140,9 @@ def test_it_answers_survives_being_killed_and_ends_when_told(
     assert (alive[0]["program"], alive[0]["since_start"]["problem"]) == ("transient-fitter", None)
     second.send_signal(signal.SIGTERM)
     assert second.wait(timeout=20) == 0
-    assert Processes(mongo).alive() == []
+    assert second.pid not in {
+        each["pid"] for each in Processes(mongo).alive()
+    }  # the killed one's sign may still be young
 
 
 def run_until(fitting: Fitting, condition: Callable[[], Any]) -> Any:
