@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+from collections import deque
 
 import psutil
 
@@ -13,6 +14,8 @@ RANGE = range(20000, 32000)
 #: ``FIRST-LAST`` in place of these: who runs several systems at once gives each ports of its own, as one that is free may be taken
 #: by another before it is used
 VARIABLE = "KOWALSKI_PORTS"
+#: ports that were picked lately, on which nobody may listen yet
+_lately: deque[int] = deque(maxlen=256)
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -45,8 +48,9 @@ def free_ports(count: int) -> list[int]:
     for port in random.sample(ports, len(ports)):  # nosec B311  # no secret
         if len(found) == count:
             return found
-        if is_free(port):
+        if port not in _lately and is_free(port):
             found.append(port)
+            _lately.append(port)
     raise LocalError(f"no {count} free ports between {ports.start} and {ports.stop}: stop what takes them")
 
 

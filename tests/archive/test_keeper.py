@@ -259,5 +259,5 @@ def test_what_status_warns_of(make_keeper: MakeKeeper, archive: Path) -> None:
     assert told["alarm"] == (
         "the packet archive of one has 1.5 GB of disk left: where it is full no packet is acknowledged; the store is away"
     )
-    shown = status._table({"programs": [], "processes": [], "posting": True, "archive": told, "model_problems": {}, "quarantine": {"packets": 0, "alarm": ""}})  # fmt: skip
+    shown = status._table({"programs": [], "processes": [], "posting": True, "archive": told, "unfinished": [], "fits": None, "model_problems": {}, "quarantine": {"packets": 0, "alarm": ""}})  # fmt: skip
     assert shown.splitlines()[1:] == ["packet archive: 6 packets, 0.00 GB in 2 files, 2 of them open", told["alarm"]]

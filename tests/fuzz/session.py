@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CORPUS = Path(__file__).parent / "corpus"
 TARGETS = ("packet", "stamp", "query", "filter", "sieve", "settings")
 #: bytes of an input, s that one may take, MB that the process may hold; a packet that may be unfolded takes a GB
+#: runs a command as a child of its own: libFuzzer takes the most memory that its process ever had, which one that is started by a large
+#: process inherits from that
+BY_A_CHILD = (sys.executable, "-c", "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))")
 LIMITS = ("-max_len=65536", "-timeout=20", "-rss_limit_mb=3000")
 
 
@@ -45,7 +48,13 @@ def run(target: str, finds: Path, crashes: Path, *arguments: str) -> tuple[Outco
     command = [sys.executable, "-m", "tests.fuzz.child", target, *places, *LIMITS, "-print_final_stats=1", *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("KOWALSKI_")}
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", check=False
+        [*BY_A_CHILD, *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     return _read(target, done.stderr + done.stdout, done.returncode), done.stderr
 
