@@ -11,10 +11,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 CORPUS = Path(__file__).parent / "corpus"
 TARGETS = ("packet", "stamp", "query", "filter", "sieve", "settings")
-#: bytes of an input, s that one may take, MB that the process may hold; a packet that may be unfolded takes a GB
 #: runs a command as a child of its own: libFuzzer takes the most memory that its process ever had, which one that is started by a large
 #: process inherits from that
 BY_A_CHILD = (sys.executable, "-c", "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))")
+#: bytes of an input, s that one may take, MB that the process may hold; a packet that may be unfolded takes a GB
 LIMITS = ("-max_len=65536", "-timeout=20", "-rss_limit_mb=3000")
 
 
