@@ -51,7 +51,6 @@ class Conducted:
         changes = {
             "kafka": {"metadata_refresh": 1},
             "night": night,
-            "local": {"kafka_retention_bytes": 20 << 30},
             "dask": {"n_workers": 1},
         }
         self.system = LocalSystem.isolated(folder, changes, [each.name for each in surveys])
@@ -77,15 +76,15 @@ class Conducted:
 
     def publish(self, alerts: int) -> None:
         """All packets of the night go to Kafka, of the surveys in turns."""
-        streams = {survey: self._packets(survey, alerts // len(self.surveys)) for survey in self.surveys}
+        streams = [(survey, self._packets(survey, alerts // len(self.surveys))) for survey in self.surveys]
         with Publisher(self.system.config.kafka.bootstrap_servers, partitions=2) as publisher:
             while streams:
-                for survey, packets in list(streams.items()):
+                for survey, packets in list(streams):
                     some = list(islice(packets, TURN))
                     for packet in some:
                         publisher.send(survey.topic_on(night_from(self.night)), packet, f"a packet of {survey.name}")
                     if len(some) < TURN:
-                        del streams[survey]
+                        streams.remove((survey, packets))
                 publisher.flush()
                 self.begin()
                 self.look()
