@@ -18,6 +18,8 @@ WIDTH, HEIGHT = 11.0, 2.6
 BIN, MOST_BINS = 60.0, 150
 #: filters that are shown
 MOST_FILTERS = 25
+#: times that differ by no more than this factor are shown on a linear axis
+WIDE = 10.0
 THOUSANDS = StrMethodFormatter("{x:,g}")
 
 
@@ -49,7 +51,8 @@ def latency_plot(figures: NightFigures) -> Figure:
                 np.maximum(spent, 0.5)
             )  # 0 s has no place on a logarithmic axis, and the second is the unit
             axes.plot(spent, np.arange(1, len(spent) + 1) / len(spent), color=_color(figures, survey), label=survey.survey)  # fmt: skip
-        axes.set_xscale("log")
+        if axes.dataLim.xmax > WIDE * axes.dataLim.xmin:
+            axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(_duration))
         axes.set_ylim(0, 1.02)
         axes.set_ylabel(f"share of alerts\nstored, from {name}")
@@ -179,8 +182,8 @@ def _days(seconds: np.ndarray) -> np.ndarray:
 def _duration(seconds: float, _: int = 0) -> str:
     for unit, length in (("d", DAY), ("h", 3600.0), ("min", 60.0)):
         if seconds >= length:
-            return f"{seconds / length:g} {unit}"
-    return f"{seconds:g} s"
+            return f"{seconds / length:.4g} {unit}"
+    return f"{seconds:.4g} s"
 
 
 def plots_of(figures: NightFigures) -> Iterator[tuple[str, Figure, str]]:
