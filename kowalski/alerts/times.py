@@ -1,12 +1,19 @@
-"""Time scales: what packets give in TAI, in UTC as all documents have it."""
+"""Time scales: Julian dates and moments, and what packets give in TAI, in UTC as all documents have it."""
 
 from bisect import bisect_right
+from datetime import datetime
 from functools import cache
 
 import erfa
 
-MJD_ZERO = 2_400_000.5
+#: JD of MJD 0, and of 1970-01-01, from which Unix times count
+MJD_ZERO, EPOCH_JD = 2_400_000.5, 2_440_587.5
 SECONDS = 86_400.0
+
+
+def jd_of(moment: datetime) -> float:
+    """The Julian date (d, UTC) of a moment, to some 0.1 ms."""
+    return moment.timestamp() / SECONDS + EPOCH_JD
 
 
 @cache

@@ -62,6 +62,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except ConnectionError:
+        if request.transport is not None and not request.transport.is_closing():
+            return _unexpected(request)  # the client's is there: it is one of ours, to another server
         return failure(400, "the connection was lost")  # nobody reads it
     except web.HTTPRequestEntityTooLarge as error:
         return failure(413, error.text or "the body is too large")
@@ -75,9 +77,16 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
             return failure(error.http_status, str(error), RETRY if isinstance(error, TooMany) else None)
         log.warning("%s %s: %s", request.method, request.path, error)
         return failure(error.http_status, HTTPStatus(error.http_status).phrase)
-    except Exception:
-        log.exception("%s %s failed", request.method, request.path)
-        return failure(500, HTTPStatus.INTERNAL_SERVER_ERROR.phrase)
+    except (
+        Exception
+    ):  # the last place that can make an answer of a bug; what it was stands in the log, and is not the client's to see
+        return _unexpected(request)
+
+
+def _unexpected(request: web.Request) -> web.Response:
+    """The answer where something failed that should not; called while its exception is handled, which is logged."""
+    log.exception("%s %s failed", request.method, request.path)
+    return failure(500, HTTPStatus.INTERNAL_SERVER_ERROR.phrase)
 
 
 def explain(error: ValidationError) -> str:

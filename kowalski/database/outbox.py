@@ -16,6 +16,7 @@ from bson.codec_options import CodecOptions
 from pymongo.errors import BulkWriteError
 from pymongo.write_concern import WriteConcern
 
+from kowalski.alerts.times import jd_of
 from kowalski.database.client import MongoDatabase, faults_of, translated
 from kowalski.database.indexes import Index, ensure_indexes
 from kowalski.errors import TooLarge
@@ -39,8 +40,6 @@ FRESH = {
 
 #: alerts younger than this many days are tonight's, and go first
 TONIGHT = 1.0
-
-JULIAN_DATE_OF_EPOCH = 2440587.5
 
 #: bytes of an entry that MongoDB takes, with room for what `FRESH` adds
 LARGEST = 16 * 1024 * 1024 - 1024
@@ -156,7 +155,7 @@ class Outbox:
         An object with an entry that waits for its next attempt is left out, so that its entries stay in order.
         """
         resting = self._resting(now, lanes)
-        tonight = now.timestamp() / 86400 + JULIAN_DATE_OF_EPOCH - TONIGHT
+        tonight = jd_of(now) - TONIGHT
         due: dict[Target, None] = {}
         for window in ({"$gte": tonight}, {"$lt": tonight}):
             with self._entries.find(

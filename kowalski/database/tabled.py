@@ -8,11 +8,12 @@ from typing import Any
 from bson.objectid import ObjectId
 
 from kowalski.alerts.survey import Survey
+from kowalski.alerts.times import jd_of
 from kowalski.database.client import MongoDatabase, translated
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import candidate_id
 from kowalski.database.passes import COLLECTION as PASSES
-from kowalski.night.dates import jd_of, night_of_alert
+from kowalski.night.dates import night_of_alert
 
 #: how far tables have got, by survey
 COLLECTION = "tabled"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kowalski.alerts.coordinates import position
+from kowalski.alerts.times import MJD_ZERO
 from kowalski.crossmatch.pixels import with_pixels
 from kowalski.database.catalogs import catalog_indexes
 from kowalski.database.indexes import Index
@@ -25,8 +26,6 @@ FIELDS = {
 }
 #: column -> field of each point
 POINTS = {"hmjd": "hjd", "mag": "mag", "magerr": "magerr", "clrcoeff": "clrcoeffs", "catflags": "catflags"}
-#: JD of MJD 0
-MJD_0 = 2400000.5
 #: rows with their light curves at a time, and those that one process takes
 PIECE, STRETCH = 500, 20_000
 
@@ -94,5 +93,5 @@ def _points(curves: tuple[list[float] | None, ...]) -> list[Document]:
     made = [{name: value for name, value in row.items() if value is not None and np.isfinite(value)} for row in rows]
     for point in made:
         if "hjd" in point:
-            point["hjd"] += MJD_0
+            point["hjd"] += MJD_ZERO
     return sorted(made, key=lambda point: point.get("hjd", 0.0))

@@ -5,9 +5,10 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 from kowalski.alerts.survey import Survey
+from kowalski.alerts.times import EPOCH_JD
 from kowalski.errors import StreamError
 
-EPOCH, EPOCH_JD = datetime(1970, 1, 1, tzinfo=UTC), 2440587.5
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: days from there to the years 1000 and 9999, within which jds are looked for
 EARLIEST, LATEST = (float((datetime(year, 1, 1, tzinfo=UTC) - EPOCH).days) for year in (1000, 9999))
 
@@ -37,8 +38,3 @@ def night_of_alert(survey: Survey, topic: str | None, jd: float) -> date:
 def moment_of(jd: float) -> datetime:
     """The moment (UTC) of a jd; of a nonsensical one the nearest in a year of four digits."""
     return EPOCH + timedelta(days=min(max(jd - EPOCH_JD, EARLIEST), LATEST))
-
-
-def jd_of(moment: datetime) -> float:
-    """The Julian date (d) of a moment (UTC), to a hundred microseconds."""
-    return EPOCH_JD + (moment - EPOCH) / timedelta(days=1)

@@ -1,6 +1,6 @@
 """What of a catalogue lies within a credible region or volume of a sky map: exactly, cell by cell."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,9 +10,6 @@ import numpy as np
 from kowalski.skymaps.cells import Cells, bound_of
 from kowalski.skymaps.contours import cover
 from kowalski.skymaps.volume import Volume
-
-#: documents whose places are looked at together
-LOOKED = 5_000
 
 Document = dict[str, Any]
 
@@ -119,18 +116,3 @@ class Region:
 def _found(level: float, flat: float, space: float | None) -> Found:
     told = {"credible_level": level, "probdensity": flat}
     return Found(flat, told) if space is None else Found(space, {**told, "probdensity_volume": space})
-
-
-async def gathered(rows: AsyncIterator[Document]) -> AsyncGenerator[list[Document]]:
-    """Documents that come one by one, some thousand together."""
-    together: list[Document] = []
-    try:
-        async for row in rows:
-            together.append(row)
-            if len(together) == LOOKED:
-                yield together
-                together = []
-        if together:
-            yield together
-    finally:
-        await rows.aclose()  # type: ignore[attr-defined]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from kowalski.alerts.survey import Flux, Survey
+from kowalski.alerts.times import MJD_ZERO
 
-MJD_OFFSET = 2400000.5
 MICROJANSKY_ZERO_POINT = 23.9
 FORCED_ORIGIN = "alert_fp"
 
@@ -107,7 +107,7 @@ def _common(points: Sequence[Point], survey: Survey) -> Columns:
     bands = [survey.bands.get(survey.fid_of(point)) for point in points]
     programs = [point.get(survey.program_field) if survey.program_field else None for point in points]
     return {
-        "mjd": _numbers(points, "jd") - MJD_OFFSET,
+        "mjd": _numbers(points, "jd") - MJD_ZERO,
         "filter": np.array(bands, object),
         "ra": _numbers(points, "ra"),
         "dec": _numbers(points, "dec"),

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kowalski.alerts.coordinates import position
+from kowalski.alerts.times import jd_of
 from kowalski.errors import SourceError
 
 #: Julian date of 1970-01-01
-UNIX_JD = 2_440_587.5
 #: ra and dec of exposures that looked at no place of the sky
 NOWHERE = -99.0
 
@@ -72,7 +72,7 @@ def exposure_of(line: str) -> dict[str, Any]:
     if not row["fileroot"]:
         raise SourceError("column fileroot is empty")
     row["utc_end"] = row["utc_start"] + timedelta(seconds=row["exp"])
-    row["jd_start"], row["jd_end"] = (row[name].timestamp() / 86400 + UNIX_JD for name in ("utc_start", "utc_end"))
+    row["jd_start"], row["jd_end"] = (jd_of(row[name]) for name in ("utc_start", "utc_end"))
     if (row["ra"], row["dec"]) != (NOWHERE, NOWHERE):
         if not (0 <= row["ra"] <= 360 and -90 <= row["dec"] <= 90):
             raise SourceError(f"ra {row['ra']}, dec {row['dec']} is no position in deg")

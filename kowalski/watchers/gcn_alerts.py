@@ -7,13 +7,16 @@ from itertools import count
 from typing import Any
 
 from kowalski.alerts.survey import Survey
+from kowalski.alerts.times import jd_of
 from kowalski.database.gcn import GcnEvents
-from kowalski.database.outbox import JULIAN_DATE_OF_EPOCH
+from kowalski.gathering import gathered
 from kowalski.skymaps.cells import Cells
-from kowalski.skymaps.search import Found, Region, gathered, place_of
+from kowalski.skymaps.search import Found, Region, place_of
 
 #: alerts of an event that are kept, the most probable ones: some 2 MB
 MOST = 10_000
+#: alerts whose places are looked at together
+LOOKED = 5_000
 
 Document = dict[str, Any]
 
@@ -28,11 +31,11 @@ async def alerts_within(
     """
     region = Region(cells, level)
     geometry = await asyncio.to_thread(region.geometry)
-    since = noticed_at.timestamp() / 86_400 + JULIAN_DATE_OF_EPOCH - days
+    since = jd_of(noticed_at) - days
     best: list[tuple[float, int, Document]] = []
     numbers, total = count(), 0
     for survey in surveys:
-        async for rows in gathered(events.recent_alerts(survey, geometry, since)):
+        async for rows in gathered(events.recent_alerts(survey, geometry, since), LOOKED):
             found = await asyncio.to_thread(region.look, [place_of(row) for row in rows])
             for row, each in zip(rows, found, strict=True):
                 if each is not None:

@@ -98,11 +98,7 @@ def main() -> None:
     once_available(mirror.objects.ensure_indexes)
     if arguments.graball:
         once_available(mirror.from_the_beginning)
-    watch = Watch(PROGRAM, database)
-    if arguments.once:
-        watch.once(mirror.step)
-    else:
-        watch.run(mirror.step, config.tns.interval)
+    Watch(PROGRAM, database).run(mirror.step, config.tns.interval, arguments.once)
 
 
 if __name__ == "__main__":

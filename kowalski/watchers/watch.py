@@ -65,23 +65,21 @@ class Watch:
         """Whether this watcher is the one that works."""
         return time.monotonic() < self._active_until
 
-    def run(self, step: Callable[[], None], interval: float) -> None:
-        """Take a step every ``interval`` s until the program is told to stop.
+    def run(self, step: Callable[[], None], interval: float, once: bool = False) -> None:
+        """Take a step every ``interval`` s until the program is told to stop; or just one, as soon as no other watcher of the name is at work.
 
         Raises
         ------
         ConfigError : the settings are wrong, which only a new start mends
+        KowalskiError : the one step failed
         """
         with self._alive():
+            if once:
+                self._until_active()
+                return step()
             while True:
                 self._until_active()
                 time.sleep(self._taken(step, interval))
-
-    def once(self, step: Callable[[], None]) -> None:
-        """Take one step, as soon as no other watcher of the name is at work; raises what it raises."""
-        with self._alive():
-            self._until_active()
-            step()
 
     def _taken(self, step: Callable[[], None], interval: float) -> float:
         """Take a step; s until the next one."""

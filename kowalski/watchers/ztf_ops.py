@@ -177,11 +177,7 @@ def main() -> None:
     database = connect(config.database)
     watched = OperationsLog(config.ztf_ops, database)
     once_available(watched.exposures.ensure_indexes)
-    watch = Watch(PROGRAM, database)
-    if arguments.once:
-        watch.once(watched.step)
-    else:
-        watch.run(watched.step, config.ztf_ops.interval)
+    Watch(PROGRAM, database).run(watched.step, config.ztf_ops.interval, arguments.once)
 
 
 if __name__ == "__main__":

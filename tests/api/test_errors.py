@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 import requests
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from api_harness import Api
 
+from kowalski.api.errors import errors_as_json
 from kowalski.database.client import MongoDatabase
 from kowalski.settings import Database
 
@@ -99,3 +102,20 @@ def test_health_needs_no_token(api: Api) -> None:
     for probe in ("live", "ready"):
         answer = requests.get(f"{api.url}/health/{probe}", timeout=30)
         assert (answer.status_code, answer.json()) == (200, {"status": "success", "message": probe})
+
+
+@pytest.mark.parametrize(("there", "status", "lines"), [(True, 500, 1), (False, 400, 0)])
+async def test_a_lost_connection_is_the_clients_only_if_it_is(
+    there: bool, status: int, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that refuses us is an error of ours, which the log has; a client that went away is none."""
+    request = make_mocked_request("GET", "/api/triggers/ztf")
+    assert request.transport is not None
+    request.transport.is_closing.return_value = not there  # type: ignore[attr-defined]
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        raise ConnectionRefusedError("nobody listens")
+
+    answer = await errors_as_json(request, handler)
+    assert answer.status == status
+    assert len([each for each in caplog.records if "GET /api/triggers/ztf failed" in each.message]) == lines

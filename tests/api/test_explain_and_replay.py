@@ -11,7 +11,8 @@ from filters_harness import MATCH, POST, ZTF, Room, alerts, room, running
 
 from kowalski.alerts.document import Alert, arrival
 from kowalski.alerts.lightcurve import merged
-from kowalski.api.services.replays import JD_OF_EPOCH, night_of
+from kowalski.alerts.times import jd_of
+from kowalski.api.services.replays import night_of
 from kowalski.database.client import connect
 from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
@@ -331,7 +332,7 @@ def test_a_version_of_which_too_much_passes_is_named(room: Room, alerts: list[Al
 
 def test_the_last_night_that_is_over(room: Room, alerts: list[Alert]) -> None:
     """A night at Palomar lies within one UTC day, and is over hours before that is; one that goes on does not count yet."""
-    now = datetime.now(UTC).timestamp() / 86400 + JD_OF_EPOCH
+    now = jd_of(datetime.now(UTC))
     candids = [alert.candid for alert in alerts]
     over, going_on = now - 0.2, now - 0.01
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from kowalski.alerts.times import jd_of
 from kowalski.database.client import MongoDatabase
-from kowalski.database.outbox import FOLLOW_UP, JULIAN_DATE_OF_EPOCH, OF_TARGET, SKYPORTAL, Entry, Outbox, Target
+from kowalski.database.outbox import FOLLOW_UP, OF_TARGET, SKYPORTAL, Entry, Outbox, Target
 from kowalski.errors import TooLarge
 
 NOW = datetime.now(UTC)
-JD_NOW = NOW.timestamp() / 86400 + JULIAN_DATE_OF_EPOCH
+JD_NOW = jd_of(NOW)
 LATER = NOW + timedelta(hours=1)
 #: s
 HOUR = 3600.0

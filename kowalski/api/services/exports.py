@@ -4,7 +4,7 @@ Types are those that all documents fit, so nothing is sent before the last has c
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from kowalski.api.models.queries import AnyQuery
 from kowalski.api.services.cones import Found
 from kowalski.api.services.queries import QueryService
 from kowalski.api.services.rights import User
+from kowalski.gathering import gathered
 
 if TYPE_CHECKING:
     from kowalski.archive.tables.exporting import Export
@@ -54,8 +55,8 @@ class Exports:
 
     async def _gather(self, data: Any, export: "Export") -> None:
         """All documents are kept."""
-        async with aclosing(_rows(data)) as rows:
-            async for batch in _batches(rows):
+        async with aclosing(gathered(_rows(data), LOOKED_AT)) as batches:
+            async for batch in batches:
                 await asyncio.to_thread(export.take, batch)
                 if export.size > self.largest:
                     raise BadRequest(
@@ -83,14 +84,3 @@ async def _rows(data: Any) -> AsyncGenerator[Document]:
                 yield row
     elif data is not None:
         yield data
-
-
-async def _batches(rows: AsyncIterator[Document]) -> AsyncIterator[list[Document]]:
-    batch: list[Document] = []
-    async for row in rows:
-        batch.append(row)
-        if len(batch) == LOOKED_AT:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

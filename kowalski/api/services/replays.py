@@ -12,6 +12,7 @@ from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 
+from kowalski.alerts.times import EPOCH_JD, SECONDS, jd_of
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Replay
 from kowalski.api.services.filter_trials import chosen
@@ -31,7 +32,6 @@ TIMED, COSTS_SHARE = 50, 0.2
 FEW = 10
 #: d without alerts after which a night is over
 QUIET = 0.125
-JD_OF_EPOCH = 2440587.5
 ONLY_CARRIER = {"$project": {"_id": 0, CARRIER: 1}}
 
 
@@ -126,7 +126,7 @@ class Replays:
 
     async def _last_full_night(self, sight: Sight, clock: Clock) -> float | None:
         """JD at which the last UTC day begins of whose night no more alerts are to come: today, once there were none for a while."""
-        now = datetime.now(UTC).timestamp() / 86400 + JD_OF_EPOCH
+        now = jd_of(datetime.now(UTC))
         newest = await self._newest(sight, now, clock)
         if newest is not None and now - newest < QUIET:
             newest = await self._newest(sight, _day_of(newest), clock)
@@ -242,7 +242,7 @@ def _day_of(jd: float) -> float:
 
 def night_of(jd: float) -> str:
     """The UTC date of a JD."""
-    return f"{datetime.fromtimestamp((jd - JD_OF_EPOCH) * 86400, UTC):%Y-%m-%d}"
+    return f"{datetime.fromtimestamp((jd - EPOCH_JD) * SECONDS, UTC):%Y-%m-%d}"
 
 
 def _figures(fid: str, score: Score, nights: Counter[str]) -> Document:

@@ -12,10 +12,11 @@ from kowalski.api.services import guard
 from kowalski.api.services.reads import Reads
 from kowalski.api.services.skymaps import SkymapService
 from kowalski.database.queries import POSITION, Document, Reading
-from kowalski.skymaps.search import Found, Region, gathered, place_of
+from kowalski.gathering import gathered
+from kowalski.skymaps.search import Found, Region, place_of
 
-#: rows that are read together
-READ = 500
+#: rows whose places are looked at together, and rows that are read together
+LOOKED, READ = 5_000, 500
 #: rows of which the most probable can be told
 MOST = 500_000
 
@@ -92,7 +93,7 @@ class _Search:
         plain = replace(
             self.reading, projection=projection, skip=0, limit=0, sort=None if which.sort else self.reading.sort
         )
-        async for rows in gathered(self.reads.find(self.asked.catalog, self.condition, plain)):
+        async for rows in gathered(self.reads.find(self.asked.catalog, self.condition, plain), LOOKED):
             found = await asyncio.to_thread(self.region.look, [place_of(row, which.distance) for row in rows])
             yield [(row["_id"], each) for row, each in zip(rows, found, strict=True) if each is not None]
 

@@ -14,6 +14,7 @@ from isal import isal_zlib
 from kowalski.alerts.decode import SYNC_SIZE, Packet
 from kowalski.alerts.document import Alert
 from kowalski.alerts.survey import Survey
+from kowalski.alerts.times import jd_of
 from kowalski.alerts.wire import Schemas
 from kowalski.archive.packets.fixing import Fixed, Fixer
 from kowalski.archive.packets.framing import RECEIVED, Parts, block, long, received, resynced, taken_apart
@@ -28,9 +29,6 @@ REMEMBERED = 20_000
 OPEN = 32
 #: schemas of a night; packets that come with still others are kept as received only, so that garbage makes no files without end
 SCHEMAS = 16
-#: JD of 1970-01-01
-EPOCH = 2_440_587.5
-DAY = 86_400.0
 
 Key = tuple[date, str, str]
 """Night, schema and codec of a file."""
@@ -120,7 +118,7 @@ class ArchiveWriter:
 
     def _pieces(self, packet: Packet, crc32: int, alerts: list[Alert]) -> Iterator[tuple[Key, Piece]]:
         """The fixed form of a packet, and what it takes to give it back as it was received."""
-        arrived = packet.timestamp.timestamp() / DAY + EPOCH
+        arrived = jd_of(packet.timestamp)
         try:
             parts = taken_apart(packet.data, self.survey)
             fixed = self._fixer.fix(parts, alerts)

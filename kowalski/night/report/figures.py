@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kowalski.alerts.survey import get_survey
+from kowalski.alerts.times import EPOCH_JD, SECONDS
 from kowalski.database.client import MongoDatabase
 from kowalski.database.night_alerts import NightAlerts, Stored
 from kowalski.database.nights import Night, Nights
@@ -15,9 +16,6 @@ from kowalski.night.darkness import Darkness, darkness
 from kowalski.night.dates import night_from
 from kowalski.night.ledger import Account, Books, books_of
 from kowalski.settings import Config
-
-UNIX_EPOCH_JD = 2440587.5
-DAY = 86400.0
 
 
 class Passes(NamedTuple):
@@ -109,7 +107,7 @@ def _arrays(alerts: Iterable[Stored]) -> dict[str, Any]:
     times: list[tuple[float, float, float]] = []
     scores: dict[str, list[float]] = {}
     for alert in alerts:
-        exposed = (alert.jd - UNIX_EPOCH_JD) * DAY
+        exposed = (alert.jd - EPOCH_JD) * SECONDS
         times.append((exposed, alert.received.timestamp(), alert.stored.timestamp()))
         for model, score in alert.scores.items():
             scores.setdefault(model, []).append(score)
@@ -122,3 +120,11 @@ def _passes(reader: NightAlerts, night: Night | None, noons: tuple[datetime, dat
     """What filters let through while the night was under way."""
     since, until = (night.steps[0]["at"], night.since) if night else noons
     return [Passes(*each) for each in reader.passes(since, until)]
+
+
+def duration(seconds: float) -> str:
+    """A span of time in the largest unit of which it has two."""
+    for unit, length in (("d", SECONDS), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"

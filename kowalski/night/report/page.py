@@ -8,7 +8,7 @@ import numpy as np
 from kowalski.database.client import MongoDatabase
 from kowalski.html_report import page_of, paragraph, picture, table
 from kowalski.night.course import State
-from kowalski.night.report.figures import NightFigures, SurveyNight, figures_of
+from kowalski.night.report.figures import NightFigures, SurveyNight, duration, figures_of
 from kowalski.night.report.plots import plots_of
 from kowalski.settings import Config
 
@@ -82,14 +82,7 @@ def _latencies(figures: NightFigures) -> Iterator[list[str]]:
                 for begins in ("received", "exposed")
                 for share in (0.5, 0.95)
             ]
-            yield [survey.survey, *(_span(each) for each in spans)]
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
+            yield [survey.survey, *(duration(each) for each in spans)]
 
 
 def _steps(figures: NightFigures) -> Iterator[list[Any]]:

@@ -9,8 +9,9 @@ from matplotlib.dates import DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, StrMethodFormatter
 
+from kowalski.alerts.times import SECONDS
 from kowalski.html_report import COLORS
-from kowalski.night.report.figures import DAY, NightFigures, SurveyNight
+from kowalski.night.report.figures import NightFigures, SurveyNight, duration
 
 #: inches across, and down for each panel
 WIDTH, HEIGHT = 11.0, 2.6
@@ -53,7 +54,7 @@ def latency_plot(figures: NightFigures) -> Figure:
             axes.plot(spent, np.arange(1, len(spent) + 1) / len(spent), color=_color(figures, survey), label=survey.survey)  # fmt: skip
         if axes.dataLim.xmax > WIDE * axes.dataLim.xmin:
             axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(_duration))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration(seconds)))
         axes.set_ylim(0, 1.02)
         axes.set_ylabel(f"share of alerts\nstored, from {name}")
         _dressed(axes)
@@ -176,14 +177,7 @@ def _color(figures: NightFigures, survey: SurveyNight) -> str:
 
 def _days(seconds: np.ndarray) -> np.ndarray:
     """Unix times as matplotlib counts them, in days."""
-    return seconds / DAY
-
-
-def _duration(seconds: float, _: int = 0) -> str:
-    for unit, length in (("d", DAY), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= length:
-            return f"{seconds / length:.4g} {unit}"
-    return f"{seconds:.4g} s"
+    return seconds / SECONDS
 
 
 def plots_of(figures: NightFigures) -> Iterator[tuple[str, Figure, str]]:
