@@ -158,7 +158,7 @@ def _alone(part: Path) -> Iterator[None]:
     with lock.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise SourceError(f"{part.name} is being fetched by another process") from None
         try:
             yield

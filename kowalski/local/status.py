@@ -62,7 +62,7 @@ def report_of(system: LocalSystem) -> dict[str, Any]:
         "processes": said.processes,
         "unfinished": said.unfinished,
         "archive": _archive(system, said.processes),
-        "fits": _fits(system) if mongod_runs else None,
+        "fits": said.fits,
         "quarantine": {"alarm": "", **said.quarantine, "max_bytes": system.config.broker.quarantine_bytes},
         "model_problems": {p["survey"]: p["model_problems"] for p in said.processes if p.get("model_problems")},
     }
@@ -105,6 +105,7 @@ class _Said:
     quarantine: dict[str, Any] = field(default_factory=lambda: Standing()._asdict())
     resting: set[str] = field(default_factory=set)
     unfinished: list[str] = field(default_factory=list)
+    fits: dict[str, int] | None = None
 
 
 def _of_database(system: LocalSystem) -> _Said:
@@ -114,11 +115,12 @@ def _of_database(system: LocalSystem) -> _Said:
         alive = Processes(database).alive()
         said.processes = [each for each in alive if each["host"] == socket.gethostname()] if in_container() else alive
         said.resting, said.unfinished = Nights(database).resting(), _unfinished(database)
+        said.fits = Fits(database).counts() if system.config.transients.enabled else None
         standing = Quarantined(database).standing()
         said.quarantine = standing._asdict() | {"alarm": standing.alarm(system.config.broker.quarantine_bytes)}
     except DatabaseError as error:  # where it is away altogether, the table shows mongod's state
         if said.processes:
-            said.quarantine["alarm"] = f"quarantine can't be counted: {error}"
+            said.quarantine["alarm"] = f"what the database has can't be told: {error}"
     finally:
         database.client.close()
     return said
@@ -134,19 +136,6 @@ def _unfinished(database: MongoDatabase) -> list[str]:
         f"matching of {each.survey} with {each.catalog}, begun {each.begun:%Y-%m-%d %H:%M} UTC: {each.done} objects are done; if none runs, rematch {each.catalog} goes on with it"
         for each in Rematches(database).unfinished()
     ]
-
-
-def _fits(system: LocalSystem) -> dict[str, int] | None:
-    """How many fits were made, skipped and wait; None: nobody wants any, or the database can't be asked."""
-    if not system.config.transients.enabled:
-        return None
-    database = connect(system.config.database, "reader")
-    try:
-        return Fits(database).counts()
-    except DatabaseError:
-        return None
-    finally:
-        database.client.close()
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -126,7 +126,7 @@ def test_one_works_and_another_takes_over(mongo: MongoDatabase, monkeypatch: pyt
     other = Lease(mongo, "test-watcher", "somebody else", 60)
     assert other.take()
     done = threading.Event()
-    thread = threading.Thread(target=Watch("test-watcher", mongo).once, args=(done.set,))
+    thread = threading.Thread(target=Watch("test-watcher", mongo).run, args=(done.set, 1, True))
     thread.start()
     until(lambda: Processes(mongo).alive())
     assert not done.wait(0.5)

@@ -18,6 +18,9 @@ from kowalski.alerts.decode import SYNC_SIZE
 from kowalski.archive.packets.framing import header
 from kowalski.archive.packets.index import Entry, encoded, index_header
 from kowalski.errors import ArchiveUnavailable
+from kowalski.log import get_logger
+
+log = get_logger(__name__)
 
 #: pieces that are written by one call (Linux takes 1024)
 MOST = 512
@@ -111,7 +114,8 @@ class Segment:
         try:
             os.ftruncate(self._index, self._index_size)
             os.ftruncate(self._packets, self.size)
-        except OSError:
+        except OSError as error:
+            log.warning("%s: what was written in vain can't be cut off (%s): it is when the file is closed", self.path, error.strerror)  # fmt: skip
             self.broken = True
 
     def _unavailable(self, error: OSError) -> ArchiveUnavailable:
