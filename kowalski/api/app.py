@@ -13,6 +13,7 @@ from kowalski.api.routes import ROUTES, add_routes
 from kowalski.api.sending import LARGEST
 from kowalski.api.shared import Shared
 from kowalski.api.state import DOCUMENT, SERVICES, Services
+from kowalski.lab.pages import add_pages
 from kowalski.settings import Config
 
 #: s that a worker waits for MongoDB before it takes requests: of several, none refuses a login that another would take
@@ -34,6 +35,7 @@ def make_app(config: Config, shared: Shared) -> web.Application:
 
     app.cleanup_ctx.append(services)
     add_routes(app)
+    add_pages(app)
     app[LARGEST] = config.server.max_answer_size
     app[DOCUMENT] = make_document(ROUTES, config.server)
     return app

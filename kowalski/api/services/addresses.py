@@ -29,6 +29,11 @@ class Proxies:
             text = way.pop()
         return _site(text)
 
+    def scheme(self, own: str, remote: str | None, forwarded: list[str]) -> str:
+        """``http`` or ``https``: what the client speaks, as the nearest proxy says where it is trusted (``X-Forwarded-Proto``)."""
+        said = [part.strip().lower() for part in ",".join(forwarded).split(",") if part.strip()]
+        return said[-1] if said and self._trusts(remote or "") else own
+
     def _trusts(self, text: str) -> bool:
         address = _parsed(text)
         return address is not None and any(address in network for network in self.trusted)

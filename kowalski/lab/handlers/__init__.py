@@ -1,0 +1,1 @@
+"""One module per page of the lab: what it shows, and nothing of how that is looked up."""

@@ -1,0 +1,22 @@
+"use strict";
+// Every <figure class="plot" data-plot="ADDRESS"> gets the plot that is told there, in the colours of the theme, and again when that changes.
+{
+  const draw = async (figure) => {
+    const address = new URL(figure.dataset.plot, location.href);
+    address.searchParams.set("theme", window.lab.theme());
+    const place = figure.querySelector("[data-place]") || figure;
+    try {
+      const item = await window.lab.ask(address);
+      place.replaceChildren();
+      await Bokeh.embed.embed_item(item, place);
+      figure.dataset.drawn = window.lab.theme();
+    } catch (error) {
+      place.textContent = error.message;
+      figure.dataset.drawn = "failed";
+    }
+  };
+  const all = () => document.querySelectorAll("figure[data-plot]").forEach(draw);
+  window.lab.draw = draw;
+  all();
+  document.addEventListener("themechange", all);
+}
