@@ -312,6 +312,7 @@ class AlertConsumer:
                 partitions=len(self.consumer.assignment()),
                 lag=self._lag(),
                 under_way=self.offsets.under_way,
+                workers=self.dispatcher.workers,
                 received=report.received,
                 stored=report.stored,
                 known=report.known,

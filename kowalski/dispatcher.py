@@ -49,11 +49,16 @@ class Dispatcher:
         self._client = self._connect()
 
     @property
-    def window(self) -> int:
-        """How many batches may be under way: so many per worker, those that joined from other machines included."""
+    def workers(self) -> int:
+        """How many workers the scheduler had when it was asked last, those that joined from other machines included."""
         # kept by the client, which asks every 2 s; `scheduler_info()` would wait for a scheduler that is cut off
-        workers = self._client._scheduler_identity.get("n_workers") or self.config.dask_for(self.survey).n_workers
-        return int(workers) * self.config.broker.batches_per_worker
+        return int(self._client._scheduler_identity.get("n_workers") or 0)
+
+    @property
+    def window(self) -> int:
+        """How many batches may be under way: so many per worker; while none is known, as if all of the settings' were there."""
+        workers = self.workers or self.config.dask_for(self.survey).n_workers
+        return workers * self.config.broker.batches_per_worker
 
     @property
     def full(self) -> bool:

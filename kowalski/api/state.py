@@ -9,6 +9,7 @@ from aiohttp import web
 from kowalski.api.services.accounts import Accounts, Admin
 from kowalski.api.services.addresses import Proxies
 from kowalski.api.services.classifications import ClassificationService
+from kowalski.api.services.cockpit import CockpitService
 from kowalski.api.services.cutouts import CutoutService
 from kowalski.api.services.exports import Exports
 from kowalski.api.services.filters import FilterService
@@ -65,6 +66,7 @@ class Services:
     quarantine_bytes: int
     limits: Limits
     nights: NightService
+    cockpit: CockpitService
     penquins: frozenset[str]
     proxies: Proxies
 
@@ -100,6 +102,7 @@ class Services:
             quarantine_bytes=config.broker.quarantine_bytes,
             limits=Limits(shared, server.queries_per_user, server.query_patience),
             nights=NightService(config),
+            cockpit=CockpitService(config),
             penquins=frozenset(config.misc.supported_penquins_versions),
             proxies=Proxies(server.trusted_proxies),
         )
@@ -130,6 +133,7 @@ class Services:
         self.queries.catalogs.close()
         self.classifications.stored.close()
         self.nights.close()
+        self.cockpit.close()
         self.database.close()
 
 

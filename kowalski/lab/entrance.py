@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from kowalski.api.errors import BadRequest, Handler, Unauthorized, explain
 from kowalski.api.routes import Access
+from kowalski.api.services.sessions import Session
 from kowalski.api.state import SERVICES, SESSION, USER
 from kowalski.errors import KowalskiError
 from kowalski.lab.cookies import PROOF_FIELD, PROOF_HEADER, forget, require_proof, token_in
@@ -65,7 +66,7 @@ def entrance(page: Page) -> Handler:
 
 async def _enter(page: Page, request: web.Request) -> web.StreamResponse:
     if page.access is not Access.ANYBODY:
-        request[SESSION] = session = await _session(request)
+        request[SESSION] = session = await session_of(request)
         request[USER] = session.user
         if page.access is Access.ADMIN:
             session.user.require_admin()
@@ -80,7 +81,7 @@ async def _enter(page: Page, request: web.Request) -> web.StreamResponse:
     return await page.handler(request, *arguments)
 
 
-async def _session(request: web.Request) -> Any:
+async def session_of(request: web.Request) -> Session:
     """The session of the token that the browser has kept; raises `Unauthorized` where it is none any more."""
     token = token_in(request)
     if not token:

@@ -5,7 +5,7 @@ from aiohttp import web
 from kowalski.api.routes import Access
 from kowalski.lab import assets
 from kowalski.lab.entrance import Page, entrance
-from kowalski.lab.handlers import home, login
+from kowalski.lab.handlers import home, login, status
 from kowalski.lab.handlers.login import LoginForm, Wanted
 from kowalski.lab.rendering import error_page
 
@@ -15,6 +15,8 @@ PAGES = (
     Page("GET", "/lab/login", login.show, Access.ANYBODY, params=Wanted),
     Page("POST", "/lab/login", login.log_in, Access.ANYBODY, form=LoginForm),
     Page("POST", "/lab/logout", login.log_out, Access.ANYBODY),
+    Page("GET", "/lab/status", status.show, Access.ADMIN),
+    Page("GET", "/lab/status/events", status.events, Access.ADMIN),
     Page("GET", "/lab/assets/{hash}/{name}", assets.get, Access.ANYBODY),
 )
 
@@ -24,6 +26,7 @@ def add_pages(app: web.Application) -> None:
     for page in PAGES:
         app.router.add_route(page.method, page.path, entrance(page))
     app.router.add_route("GET", "/lab/{rest:.*}", _nowhere)
+    status.end_streams_with(app)
 
 
 async def _nowhere(request: web.Request) -> web.StreamResponse:

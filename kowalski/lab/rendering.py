@@ -56,6 +56,11 @@ def page(
     return web.Response(status=status, text=text, content_type="text/html", headers=headers(plots))
 
 
+def part(template: str, **context: Any) -> str:
+    """A part of a page, as a script puts it there anew."""
+    return _templates().get_template(template).render(**context)
+
+
 def error_page(request: web.Request, status: int, message: str) -> web.Response:
     """What went wrong, in the lab's own looks."""
     return page(request, "error.html", status=status, title=HTTPStatus(status).phrase, message=message)

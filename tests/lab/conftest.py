@@ -1,6 +1,7 @@
 """The lab over a small observed night, and a browser to look at it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -28,6 +29,21 @@ def lab(observed: Observed, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         running.token = running.log_in().json()["token"]
         yield running
     finally:
+        running.stop()
+
+
+@pytest.fixture
+def another_lab(observed: Observed, tmp_path: Path) -> Iterator[Callable[[], Api]]:
+    """A function that starts another API over that night."""
+    started: list[Api] = []
+
+    def start() -> Api:
+        started.append(start_api(tmp_path / f"lab{len(started)}", observed.settings))
+        started[-1].wait_ready()
+        return started[-1]
+
+    yield start
+    for running in started:
         running.stop()
 
 
