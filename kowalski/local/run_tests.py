@@ -23,7 +23,13 @@ IN_CONTAINERS = {
 #: folders of real data that the environment names
 DATA = ("KOWALSKI_TEST_DATA", "KOWALSKI_TEST_MODELS")
 #: tests that run for hours, in one process without pytest: option -> the module that all other arguments go to
-LONG = {"--faults": "faults.rounds", "--soak": "faults.soak", "--fuzz": "tests.fuzz", "--night": "conduct.whole"}
+LONG = {
+    "--faults": "faults.rounds",
+    "--soak": "faults.soak",
+    "--fuzz": "tests.fuzz",
+    "--night": "conduct.whole",
+    "--browser": "walk",
+}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _long_form(module: str, arguments: list[str], environment: dict[str, str]) -> int:
     """Run a module of tests/ as a program; its exit status."""
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("", "tests", "tests/api", "tests/lab"))
     return subprocess.call([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment | {"PYTHONPATH": path})
 
 

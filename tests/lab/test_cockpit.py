@@ -10,8 +10,8 @@ import pytest
 from accounts_harness import call
 from api_harness import Api, wait_until
 from browser import DESKTOP, PHONE, Browser
-from conftest import Visitor
 from night import TOPIC, Observed
+from visitor import Visitor
 
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Refusal
