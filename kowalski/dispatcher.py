@@ -3,15 +3,18 @@
 import queue
 import time
 import traceback
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
 
-from kowalski.alert_worker import BatchReport, backfill_batch, process_batch, rematch
+from kowalski.alert_worker import backfill_batch, process_batch, rematch
 from kowalski.alerts.batches import Batch, Culprit, Fault, Queue, fault_of
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Refusal
+from kowalski.batch_report import BatchReport
 from kowalski.dask_access import connect_client, security_of
 from kowalski.database.client import connect
 from kowalski.database.quarantine import Quarantine
@@ -25,6 +28,10 @@ log = get_logger(__name__)
 class Dispatcher:
     """Submits batches and takes back their results; a batch leaves it only when all that it causes is stored.
 
+    Parameters
+    ----------
+    told : is told what became of each batch
+
     Attributes
     ----------
     report : what became of all batches so far
@@ -33,7 +40,13 @@ class Dispatcher:
     """
 
     def __init__(
-        self, survey: str, config: Config, posting: bool = True, resume: bool = True, history_only: bool = False
+        self,
+        survey: str,
+        config: Config,
+        posting: bool = True,
+        resume: bool = True,
+        history_only: bool = False,
+        told: Callable[[BatchReport], None] = lambda report: None,
     ):
         self.survey, self.config = survey, config
         self.history_only = history_only
@@ -42,6 +55,7 @@ class Dispatcher:
         self.quarantine = Quarantine(database, limits.inline_quarantine_bytes, limits.quarantine_bytes)
         self.report = BatchReport()
         self.stopping = False
+        self._told = told
         self._waiting = Queue()
         self._under_way: dict[Future, Batch] = {}
         self._results: queue.SimpleQueue[Future] = queue.SimpleQueue()
@@ -137,7 +151,7 @@ class Dispatcher:
             return self._came_back(batch, Fault.KILLED, error)
         except Exception as error:  # whatever a batch of hostile packets can raise: decided on below, never dropped
             return self._came_back(batch, fault_of(error), error)
-        self.report.add(report)
+        self._done(report)
         return True
 
     def _came_back(self, batch: Batch, fault: Fault, error: BaseException) -> bool:
@@ -153,9 +167,19 @@ class Dispatcher:
             self.quarantine.add(self.survey, [Refusal(culprit.packet, culprit.reason, detail)])
         except DatabaseUnavailable as unavailable:
             return self._came_back(batch, Fault.UNAVAILABLE, unavailable)
-        self.report.received += 1
-        self.report.quarantined[culprit.reason] += 1
+        self._done(
+            BatchReport(
+                received=1,
+                quarantined=Counter({culprit.reason: 1}),
+                models=self.report.models,
+                model_problems=self.report.model_problems,
+            )
+        )
         return True
+
+    def _done(self, report: BatchReport) -> None:
+        self.report.add(report)
+        self._told(report)
 
 
 def _log_rematch(future: Future) -> None:

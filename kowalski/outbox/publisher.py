@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
+from prometheus_client import Counter as Metric
 
 from kowalski.database.outbox import KAFKA, Entry, Outbox
 from kowalski.errors import DatabaseError, KowalskiError
@@ -19,6 +20,9 @@ from kowalski.outbox.output import Topics
 from kowalski.outbox.results import messages_of
 
 log = get_logger(__name__)
+
+PUBLISHED = Metric("kowalski_publisher_entries", "Entries of the outbox that Kafka was told of")
+LATE = Metric("kowalski_publisher_entries_postponed", "Attempts that Kafka did not acknowledge, to be made again")
 
 #: entries sent together
 BATCH = 500
@@ -102,9 +106,11 @@ class ResultPublisher:
         producer.flush(DELIVERY + 1)
         delivered = [entry for entry, number in waiting.items() if number == 0]
         self._outbox.deliver(delivered)
+        PUBLISHED.inc(len(delivered))
         if late := [entry for entry, number in waiting.items() if number > 0]:
             reason = reasons[0] if reasons else f"no answer within {DELIVERY:.0f} s"
             reason = ": ".join(filter(None, (reason, self._reports.since(began))))
+            LATE.inc(len(late))
             log.warning("%d results wait: %s", len(late), reason)
             self._outbox.postpone(late, _told(reason), PAUSE)
         return len(delivered)
