@@ -36,6 +36,7 @@ from kowalski.night.continuity import Continuity
 from kowalski.program import once_available, run_program
 from kowalski.settings import Config
 from kowalski.streams import consumer_settings, latest_topics, night_argument, start_argument
+from kowalski.telemetry import span
 
 log = get_logger(__name__)
 
@@ -166,7 +167,8 @@ class AlertConsumer:
 
     def _begin(self, packets: list[Packet]) -> None:
         self.offsets.started(((packet.topic, packet.partition), packet.offset) for packet in packets)
-        self.dispatcher.begin(packets)
+        with span("read", since=packets[0].received, survey=self.survey.name, alerts=len(packets)) as here:
+            self.dispatcher.begin(packets, here.context)
 
     def _acknowledge(self, timeout: float) -> None:
         for batch in self.dispatcher.finished(timeout):

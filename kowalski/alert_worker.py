@@ -54,6 +54,7 @@ from kowalski.outbox.raw import RawStream
 from kowalski.outbox.results import result_entries
 from kowalski.outbox.withdrawals import withdraw, withdrawn_by
 from kowalski.settings import Config
+from kowalski.telemetry import marked, span
 from kowalski.transients.stage import TransientStage
 
 log = get_logger(__name__)
@@ -99,19 +100,24 @@ class AlertWorker:
             filters, survey, config.filters.max_time_ms, figures, Companions(database), Watching(database, survey)
         )
 
-    def process(self, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
+    def process(
+        self, packets: list[Packet], posting: bool = True, resume: bool = True, context: str | None = None
+    ) -> BatchReport:
         """Take a batch through the whole chain; on return everything it causes is stored durably.
 
         Parameters
         ----------
         posting : whether what passes goes to the outbox, where the settings say so too
         resume : whether a message that comes again may have been left undone; otherwise what is stored is done
+        context : the batch's span (`kowalski.telemetry`), if there is one
 
         Raises
         ------
         DatabaseUnavailable, ArchiveUnavailable, OutputUnavailable : some of it may be stored; the same batch is to come again
         """
-        report = BatchReport(len(packets), models=self.scorer.versions, model_problems=self.scorer.problems)
+        report = BatchReport(
+            len(packets), models=self.scorer.versions, context=context, model_problems=self.scorer.problems
+        )
         marks = Marks(self.survey)
         batch = self._read(packets, report)
         kept = self.archive.begin(packets, batch) if self.archive else None
@@ -239,14 +245,14 @@ class AlertWorker:
             for (filter_id, _), alerts in (run.failures + run.skipped).items():
                 report.filter_failures[filter_id] += alerts
             if posting:
-                with timed(report, "outbox"):
+                with timed(report, "outbox") as here:
                     if self.passes is not None:
                         self.passes.add(list(passes_of(self.survey.name, batch, run.passes, now)))
                     if self.posting:
                         entries = entries_of(self.survey.name, batch, run.passes, photometry, now)
-                        report.posted += self.outbox.add(list(entries))
+                        report.posted += self.outbox.add(marked(entries, here.context))
                     if self.publishing:
-                        self.outbox.add(list(result_entries(self.survey, batch, run.passes, now)))
+                        self.outbox.add(marked(result_entries(self.survey, batch, run.passes, now), here.context))
                 photometry = set()
 
     def rematch(self, limit: int = 1000) -> int:
@@ -354,9 +360,12 @@ def this_worker(survey: str) -> AlertWorker:
     return AlertWorker(get_survey(survey), load_config())
 
 
-def process_batch(survey: str, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
+def process_batch(
+    survey: str, packets: list[Packet], posting: bool = True, resume: bool = True, context: str | None = None
+) -> BatchReport:
     """The task that the broker submits; a process without memory ends, for that is no fault of its packets."""
-    return _with_memory(lambda: this_worker(survey).process(packets, posting, resume))
+    with span("process", context, survey=survey, alerts=len(packets)) as here:
+        return _with_memory(lambda: this_worker(survey).process(packets, posting, resume, here.context))
 
 
 def backfill_batch(survey: str, packets: list[Packet]) -> BatchReport:

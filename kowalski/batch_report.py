@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from kowalski.telemetry import Here, span
+
 
 @dataclass(slots=True)
 class BatchReport:
@@ -15,6 +17,7 @@ class BatchReport:
     ----------
     spans : stage of the trace (`kowalski.alerts.trace`) -> seconds of each alert that the batch stored; not kept when reports are added up
     models : the networks that score -> version
+    context : the batch's span, for those of its stages (`kowalski.telemetry`)
     """
 
     received: int = 0
@@ -29,6 +32,7 @@ class BatchReport:
     seconds: dict[str, float] = field(default_factory=dict)
     spans: dict[str, list[float]] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
+    context: str | None = None
     model_problems: dict[str, str] = field(default_factory=dict)
     drift: Counter[str] = field(default_factory=Counter)
 
@@ -44,8 +48,9 @@ class BatchReport:
 
 
 @contextmanager
-def timed(report: BatchReport, stage: str) -> Iterator[None]:
-    """What is done meanwhile counts as that stage's time."""
+def timed(report: BatchReport, stage: str) -> Iterator[Here]:
+    """What is done meanwhile counts as that stage's time, and is a span below the batch's."""
     start = perf_counter()
-    yield
+    with span(stage, report.context) as here:
+        yield here
     report.seconds[stage] = report.seconds.get(stage, 0.0) + perf_counter() - start

@@ -156,7 +156,6 @@ def isolated_tree(changes: dict[str, Any] | None = None) -> dict[str, Any]:
     own = settings_tree([ROOT / "config.local.yaml", ROOT / "config.yaml"])
     pristine = settings_tree([ROOT / "config.local.yaml"], environment={})
     own.update({section: pristine[section] for section in LIVE_SECTIONS})
-    own["metrics"] |= {"first_port": None, "targets": None}  # beside the live one's
     return merge(own, changes or {})
 
 

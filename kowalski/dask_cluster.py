@@ -20,6 +20,7 @@ from distributed.comm.addressing import unparse_host_port
 from distributed.core import Status, rpc
 from prometheus_client import Counter, Gauge
 
+from kowalski import telemetry
 from kowalski.alerts.survey import get_survey
 from kowalski.config import load_config
 from kowalski.dask_access import CONNECTIONS, connection_arguments, name_of_workers, security_of
@@ -72,6 +73,7 @@ def dask_setup(worker: Worker) -> None:
     from kowalski.alert_worker import this_worker  # only here: a scheduler does without what it brings along
 
     setup_logging(f"dask-worker-{worker.name}")
+    telemetry.begin(f"dask-worker-{worker.name}", load_config().telemetry)
     this_worker(str(worker.name).split("-")[0])
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 10, 10)

@@ -6,6 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from typing import Any
 
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
@@ -84,9 +85,9 @@ class Dispatcher:
         """Whether batches are with the workers now."""
         return bool(self._under_way)
 
-    def begin(self, packets: list[Packet]) -> None:
-        """Submit new packets as one batch."""
-        self._submit(Batch(packets))
+    def begin(self, packets: list[Packet], context: str | None = None) -> None:
+        """Submit new packets as one batch, which was read in that context (`kowalski.telemetry`)."""
+        self._submit(Batch(packets, context=context))
 
     def finished(self, timeout: float) -> list[Batch]:
         """Batches that are done, after waiting for a result up to ``timeout`` s; those that came back go again."""
@@ -130,7 +131,9 @@ class Dispatcher:
         return self._client
 
     def _submit(self, batch: Batch) -> None:
-        task, how = (backfill_batch, {}) if self.history_only else (process_batch, self._how)
+        task, how = (backfill_batch, {}) if self.history_only else (process_batch, dict[str, Any](self._how))
+        if batch.context is not None and not self.history_only:
+            how["context"] = batch.context
         future = self._connected().submit(task, self.survey, batch.packets, **how, pure=False)
         self._under_way[future] = batch
         future.add_done_callback(self._results.put)

@@ -74,17 +74,26 @@ def exported(program: str) -> Iterator[None]:
         yield
         return
     _about(program, config)
-    _address = f"{_reached_at(settings.host)}:{server.server_port}"
+    _address = f"{reached_at(settings.host)}:{server.server_port}"
     log.info("metrics at http://%s/metrics", _address)
-    file = _announce(program, _address, settings)
+    try:
+        with announced(program, _address, settings):
+            yield
+    finally:
+        _address = None
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def announced(program: str, where: str, settings: MetricsSection) -> Iterator[None]:
+    """Prometheus finds a program's metrics (``host:port``) meanwhile."""
+    file = _announce(program, where, settings) if settings.targets and settings.enabled else None
     try:
         yield
     finally:
-        _address = None
         if file is not None:
             file.unlink(missing_ok=True)
-        server.shutdown()
-        server.server_close()
 
 
 def _start(program: str, settings: MetricsSection):  # type: ignore[no-untyped-def]  # of a class that the library does not show
@@ -107,7 +116,7 @@ def _about(program: str, config: Config) -> None:
     DISK_FREE.labels("data/local").set_function(lambda: shutil.disk_usage(place).free)
 
 
-def _reached_at(host: str) -> str:
+def reached_at(host: str) -> str:
     """The name under which others reach this process: in a container, the service's."""
     name = socket.gethostname() if host in ANYWHERE else host
     return f"[{name}]" if ":" in name else name
@@ -115,9 +124,7 @@ def _reached_at(host: str) -> str:
 
 def _announce(program: str, where: str, settings: MetricsSection) -> Path | None:
     """The file that tells Prometheus of this process; files that processes of this machine left behind are gone."""
-    if settings.targets is None:
-        return None
-    folder, host = ROOT / settings.targets, socket.gethostname()
+    folder, host = ROOT / str(settings.targets), socket.gethostname()
     file = folder / f"{host}-{where.rpartition(':')[2]}.json"
     unfinished = file.with_suffix(f".{os.getpid()}")
     try:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import NoReturn
 
+from kowalski import telemetry
+from kowalski.config import load_config
 from kowalski.errors import DatabaseUnavailable, KowalskiError
 from kowalski.exporter import exported
 from kowalski.log import get_logger, setup_logging
@@ -21,10 +23,13 @@ def run_program(name: str, body: Callable[[], None], metrics: bool = True) -> No
     setup_logging(name)
     try:
         with exported(name) if metrics else nullcontext():
+            telemetry.begin(name, load_config().telemetry)
             body()
     except KowalskiError as error:
         log.error("%s", error)
         sys.exit(1)
+    finally:
+        telemetry.end()
     sys.exit(0)
 
 

@@ -27,7 +27,7 @@ from kowalski.settings import Config, Database
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `metrics` says in this test; to be changed before `exported`."""
-    changed: dict[str, Any] = {"targets": str(tmp_path / "targets")}
+    changed: dict[str, Any] = {"first_port": None, "targets": str(tmp_path / "targets")}
     monkeypatch.setattr(exporter, "load_config", lambda: build(isolated_tree({"metrics": changed})))
     return changed
 

@@ -22,6 +22,7 @@ from kowalski.errors import DatabaseError, KowalskiError
 from kowalski.log import get_logger
 from kowalski.outbox.publisher import ResultPublisher
 from kowalski.settings import Outbox as Settings
+from kowalski.telemetry import CONTEXT, span
 
 log = get_logger(__name__)
 
@@ -180,7 +181,13 @@ class Poster:
         """Send what is pending of an object, alert by alert, up to the first that has to wait."""
         for entries in by_alert(self._outbox.pending_of(target)):
             waits = any(entry["next_attempt_at"] > datetime.now(UTC) for entry in entries)
-            if waits or not self._may_continue() or not self._send(entries):
+            if waits or not self._may_continue():
+                return
+            about = {"survey": target.survey, "object_id": target.objectId, "candid": entries[0]["candid"]}
+            with span("post", entries[0].get(CONTEXT), **about) as here:
+                done = self._send(entries)
+                here.note(done=done)
+            if not done:
                 return
 
     def _send(self, entries: list[Entry]) -> bool:

@@ -18,6 +18,7 @@ from kowalski.log import get_logger
 from kowalski.outbox.message import Encode, Message, included
 from kowalski.outbox.output import Topics
 from kowalski.outbox.results import messages_of
+from kowalski.telemetry import CONTEXT, span
 
 log = get_logger(__name__)
 
@@ -99,11 +100,14 @@ class ResultPublisher:
 
         if self._topics is not None:
             self._topics.ensure(message.topic for message in messages)
-        began = time.monotonic()
+        began, started = time.monotonic(), datetime.now(UTC)
         producer = self._producer = self._producer or Producer(self._settings)
         for message in messages:
             producer.produce(message.topic, message.value, key=message.key.encode(), on_delivery=told(message))
         producer.flush(DELIVERY + 1)
+        for context in {entry[CONTEXT] for entry in entries if CONTEXT in entry}:
+            with span("publish", context, since=started, entries=len(entries)):
+                pass  # they are published together: each batch that made some sees the same time
         delivered = [entry for entry, number in waiting.items() if number == 0]
         self._outbox.deliver(delivered)
         PUBLISHED.inc(len(delivered))
