@@ -7,7 +7,8 @@ COPY requirements.txt pyproject.toml ./
 RUN .venv/bin/pip install --no-cache-dir --constraint requirements.txt --group ingester --group tests \
  && .venv/bin/pip uninstall --yes pip \
  && sha256sum requirements.txt | head --bytes 64 > .venv/requirements.sha256 \
- && install --directory --owner 10001 --group 0 --mode 0770 state
+ && install --directory --owner 10001 --group 0 --mode 0770 state \
+ && install --directory --owner 10001 --group 0 --mode 0755 state/metrics
 
 FROM python:3.11-slim-bookworm
 ENV PATH=/kowalski/.venv/bin:$PATH PYTHONUNBUFFERED=1 MALLOC_MMAP_THRESHOLD_=1048576 PYTHONDONTWRITEBYTECODE=1 USING_DOCKER=true KOWALSKI_ROLE=ingester \

@@ -8,15 +8,18 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from kowalski import broker_metrics
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.marks import Marks
 from kowalski.alerts.offsets import OffsetTracker, Partition
 from kowalski.alerts.survey import Survey
+from kowalski.batch_report import BatchReport
 from kowalski.config import load_config
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import connect
 from kowalski.database.filter_runs import FilterRuns
 from kowalski.database.filters import Filters
+from kowalski.database.latencies import LatencyCounts
 from kowalski.database.ledger import Ledger, Stand
 from kowalski.database.links import Links
 from kowalski.database.objects import Objects
@@ -24,18 +27,22 @@ from kowalski.database.outbox import Outbox
 from kowalski.database.passes import Passes
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine import Quarantine
+from kowalski.database.quarantined import Quarantined
 from kowalski.dispatcher import Dispatcher
-from kowalski.errors import ConfigError, DatabaseUnavailable, StreamError
+from kowalski.errors import ConfigError, DatabaseUnavailable
+from kowalski.latency import Latencies
 from kowalski.log import get_logger
 from kowalski.night.continuity import Continuity
-from kowalski.night.dates import night_from
 from kowalski.program import once_available, run_program
 from kowalski.settings import Config
-from kowalski.streams import consumer_settings, latest_topics
+from kowalski.streams import consumer_settings, latest_topics, night_argument, start_argument
+from kowalski.telemetry import span
 
 log = get_logger(__name__)
 
 BEAT_INTERVAL = 1.0
+#: s between looks how full quarantine is
+QUARANTINE_INTERVAL = 30.0
 #: s that a reader waits for a message; also the time in which results are looked after
 POLL_TIMEOUT = 0.05
 #: s after which reading pauses while no batch may begin: Kafka has to be polled now and then, and to read again takes a while, for a
@@ -89,7 +96,9 @@ class AlertConsumer:
         except KafkaException as error:
             raise ConfigError(f"kafka.{survey.name}: {error.args[0].str()}") from None
         self.continuity = Continuity(self.consumer, self.survey, settings["auto.offset.reset"])
-        self.dispatcher = Dispatcher(survey.name, config, posting, resume)
+        self.latencies = Latencies(LatencyCounts(self.database))
+        self.quarantined = Quarantined(self.database)
+        self.dispatcher = Dispatcher(survey.name, config, posting, resume, told=self._told)
         self._due: dict[str, float] = {}
 
     def prepare(self) -> None:
@@ -105,6 +114,7 @@ class AlertConsumer:
             Quarantine(self.database, self.config.broker.inline_quarantine_bytes),
             Outbox(self.database),
             *([Passes(self.database)] if self.config.tables.enabled else []),
+            LatencyCounts(self.database),
             self.ledger,
             self.processes,
         )
@@ -127,6 +137,7 @@ class AlertConsumer:
     def close(self) -> None:
         """Commit what is stored and leave Kafka and the cluster."""
         self._commit(asynchronous=False)
+        self.latencies.flush()
         self._leave()
         self.consumer.close()
         self.dispatcher.close()
@@ -156,7 +167,8 @@ class AlertConsumer:
 
     def _begin(self, packets: list[Packet]) -> None:
         self.offsets.started(((packet.topic, packet.partition), packet.offset) for packet in packets)
-        self.dispatcher.begin(packets)
+        with span("read", since=packets[0].received, survey=self.survey.name, alerts=len(packets)) as here:
+            self.dispatcher.begin(packets, here.context)
 
     def _acknowledge(self, timeout: float) -> None:
         for batch in self.dispatcher.finished(timeout):
@@ -214,6 +226,7 @@ class AlertConsumer:
             message.partition() or 0,
             message.offset() or 0,
             datetime.fromtimestamp(stamp, UTC),
+            received=datetime.now(UTC),
         )
         self.continuity.look(packet)
         return packet
@@ -303,41 +316,37 @@ class AlertConsumer:
             self.offsets.committed(offsets)
 
     def _beat(self) -> None:
-        report = self.dispatcher.report
+        report, lags, under_way = self.dispatcher.report, self._lags(), self.offsets.under_way
+        broker_metrics.stand(self.survey.name, lags, under_way, report)
+        figures = broker_metrics.sign(lags, under_way, report)
         try:
             self.processes.beat(
                 "alert-broker",
                 self.survey.name,
                 reading=self.subscribed,
                 partitions=len(self.consumer.assignment()),
-                lag=self._lag(),
-                under_way=self.offsets.under_way,
                 workers=self.dispatcher.workers,
-                received=report.received,
-                stored=report.stored,
-                known=report.known,
-                posted=report.posted,
-                withdrawn=report.withdrawn,
-                extragalactic=report.extragalactic,
-                quarantined=dict(report.quarantined),
-                passed={str(key): number for key, number in report.passed.items()},
-                filter_failures={str(key): number for key, number in report.filter_failures.items()},
-                seconds=dict(report.seconds),
-                model_problems=report.model_problems,
-                drift=[{"schema": schema, "packets": number} for schema, number in report.drift.items()],
+                **figures,
             )
+            if self._is_due("quarantine", QUARANTINE_INTERVAL):
+                broker_metrics.quarantine(self.quarantined.standing(), self.config.broker.quarantine_bytes)
         except DatabaseUnavailable as error:
             log.warning("%s", error)
 
-    def _lag(self) -> int:
+    def _told(self, report: BatchReport) -> None:
+        """A batch is done; how long its alerts took counts where they were read as they came."""
+        broker_metrics.count(self.survey.name, report)
+        if self.start is None:
+            self.latencies.observe(self.survey.name, report.spans)
+
+    def _lags(self) -> dict[Partition, int]:
         """Messages in the assigned partitions that are not read yet, as far as known without asking Kafka."""
-        lag = 0
+        lags = {}
         for each in self.consumer.position(self.consumer.assignment()):
             low, high = self.consumer.get_watermark_offsets(each, cached=True) or (0, 0)
-            if high > 0:
-                begun = each.offset if each.offset >= 0 else self.continuity.position(each.topic, each.partition)
-                lag += high - max(begun, low)
-        return lag + self.offsets.under_way
+            begun = each.offset if each.offset >= 0 else self.continuity.position(each.topic, each.partition)
+            lags[each.topic, each.partition] = high - max(begun, low) if high > 0 else 0
+        return lags
 
     def _leave(self) -> None:
         try:
@@ -353,30 +362,17 @@ class AlertConsumer:
         return True
 
 
-def _start(text: str) -> str | datetime:
-    if text in ("earliest", "latest"):
-        return text
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not earliest, latest or a time such as 2024-01-01T05:00") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _obsdate(text: str) -> date:
-    try:
-        return night_from(text)
-    except StreamError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def main(survey: Survey) -> None:
     """Run the broker of a survey from the command line until it is told to stop."""
     parser = argparse.ArgumentParser(description=f"Alert broker of {survey.name}")
-    parser.add_argument("--obsdate", type=_obsdate, metavar="YYYYMMDD", help="one night instead of the last ones")
+    parser.add_argument("--obsdate", type=night_argument, metavar="YYYYMMDD", help="one night instead of the last ones")
     parser.add_argument("--topic", help="one topic instead of those of a night")
     parser.add_argument(
-        "--from", dest="start", type=_start, metavar="earliest|latest|TIME", help="where to begin (ISO 8601, UTC)"
+        "--from",
+        dest="start",
+        type=start_argument,
+        metavar="earliest|latest|TIME",
+        help="where to begin (ISO 8601, UTC)",
     )
     parser.add_argument("--test", action="store_true", help="read from kafka.bootstrap.test.servers")
     arguments = parser.parse_args()

@@ -143,6 +143,7 @@ SURVEY = Survey(
         "ssObjectId": [("diaSource.ssObjectId", 1)],
     },
     site=CERRO_PACHON,
+    jd_after_start=15.0,  # it is the middle of a visit, which takes 30 s (38 s in u)
 )
 
 

@@ -7,16 +7,12 @@ undone, a copy of the packet in another message brings its history and nothing e
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from time import perf_counter
 from typing import Any
 
-from bson.int64 import Int64
 from bson.objectid import ObjectId
 
 from kowalski.alerts.decode import Packet
@@ -24,9 +20,12 @@ from kowalski.alerts.document import Alert, arrival, read_batch
 from kowalski.alerts.drift import DriftWatch
 from kowalski.alerts.lightcurve import Arrival, merged
 from kowalski.alerts.marks import Marks
+from kowalski.alerts.origin import is_message_of, origin_of
 from kowalski.alerts.schemas import own_schema, store_of
 from kowalski.alerts.survey import Survey, get_survey, known_surveys
+from kowalski.alerts.trace import IN_WORKER, begun, noted, spans_of
 from kowalski.archive.packets.writer import ArchiveWriter
+from kowalski.batch_report import BatchReport, timed
 from kowalski.config import ROOT, load_config
 from kowalski.crossmatch.linker import Linker
 from kowalski.crossmatch.matcher import Matcher, Target
@@ -55,6 +54,7 @@ from kowalski.outbox.raw import RawStream
 from kowalski.outbox.results import result_entries
 from kowalski.outbox.withdrawals import withdraw, withdrawn_by
 from kowalski.settings import Config
+from kowalski.telemetry import marked, span
 from kowalski.transients.stage import TransientStage
 
 log = get_logger(__name__)
@@ -63,34 +63,6 @@ log = get_logger(__name__)
 MERGE_ATTEMPTS = 20
 #: exit status of a worker without memory, that of a process that the kernel has killed for it
 OUT_OF_MEMORY = 137
-
-
-@dataclass(slots=True)
-class BatchReport:
-    """What became of a batch: counts, and seconds by stage."""
-
-    received: int = 0
-    stored: int = 0
-    known: int = 0
-    quarantined: Counter[str] = field(default_factory=Counter)
-    passed: Counter[int] = field(default_factory=Counter)
-    filter_failures: Counter[int] = field(default_factory=Counter)
-    posted: int = 0
-    withdrawn: int = 0
-    extragalactic: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    model_problems: dict[str, str] = field(default_factory=dict)
-    drift: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: "BatchReport") -> None:
-        """Take another batch's counts in."""
-        for name in ("received", "stored", "known", "posted", "withdrawn", "extragalactic"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("quarantined", "passed", "filter_failures", "drift"):
-            getattr(self, name).update(getattr(other, name))
-        for stage, seconds in other.seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-        self.model_problems = other.model_problems
 
 
 class AlertWorker:
@@ -128,28 +100,33 @@ class AlertWorker:
             filters, survey, config.filters.max_time_ms, figures, Companions(database), Watching(database, survey)
         )
 
-    def process(self, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
+    def process(
+        self, packets: list[Packet], posting: bool = True, resume: bool = True, context: str | None = None
+    ) -> BatchReport:
         """Take a batch through the whole chain; on return everything it causes is stored durably.
 
         Parameters
         ----------
         posting : whether what passes goes to the outbox, where the settings say so too
         resume : whether a message that comes again may have been left undone; otherwise what is stored is done
+        context : the batch's span (`kowalski.telemetry`), if there is one
 
         Raises
         ------
         DatabaseUnavailable, ArchiveUnavailable, OutputUnavailable : some of it may be stored; the same batch is to come again
         """
-        report = BatchReport(received=len(packets), model_problems=self.scorer.problems)
+        report = BatchReport(
+            len(packets), models=self.scorer.versions, context=context, model_problems=self.scorer.problems
+        )
         marks = Marks(self.survey)
         batch = self._read(packets, report)
         kept = self.archive.begin(packets, batch) if self.archive else None
         if batch:
             self._process(batch, posting, resume, report, marks)
         if kept:
-            with _timed(report, "archive"):
+            with timed(report, "archive"):
                 kept.result()
-        with _timed(report, "ledger"):
+        with timed(report, "ledger"):
             self.ledger.add(marks)
         return report
 
@@ -163,15 +140,15 @@ class AlertWorker:
         report = BatchReport(received=len(packets))
         batch = self._read(packets, report)
         if batch:
-            with _timed(report, "objects"):
+            with timed(report, "objects"):
                 objects = self._merge(batch, report)
-            with _timed(report, "link"):
+            with timed(report, "link"):
                 self._link(batch, objects)
         return report
 
     def _read(self, packets: list[Packet], report: BatchReport) -> list[Alert]:
         """The alerts of a batch; what can't be processed is in quarantine."""
-        with _timed(report, "decode"):
+        with timed(report, "decode"):
             batch, refusals = read_batch(packets, self.survey, self.schemas, self.drift)
             report.drift, self.drift.packets = self.drift.packets, Counter()
         if refusals:
@@ -181,14 +158,14 @@ class AlertWorker:
 
     def _process(self, batch: list[Alert], posting: bool, resume: bool, report: BatchReport, marks: Marks) -> None:
         """The stages, one after the other."""
-        with _timed(report, "known"):
+        with timed(report, "known"):
             new, undone = self._sort_out(batch, resume, marks)
         fresh = list(new.values())
         report.known = len(batch) - len(fresh)
         whole = [alert for alert in fresh if not self._lacks_cutouts(alert)]
         histories = self._detections(whole) if self.scorer.needs_history else []  # as known before
         storing = self._aside.submit(self._store, fresh, whole, histories, report)
-        with _timed(report, "objects"):
+        with timed(report, "objects"):
             objects = self._merge(batch, report)
         beaten = [new.pop(candid) for candid in storing.result()]
         report.stored = len(new)
@@ -197,11 +174,11 @@ class AlertWorker:
         todo = [*new.values(), *undone.values()]
         if self.raw is not None and posting:
             self.raw.begin(todo)
-        with _timed(report, "link"):
+        with timed(report, "link"):
             self._link(todo, objects)
         moments = withdrawn_by(batch, self.survey)
         if moments:
-            with _timed(report, "outbox"):
+            with timed(report, "outbox"):
                 report.withdrawn = withdraw(moments, self.alerts, self.outbox, posting)
         seen = []
         for alert in todo:
@@ -211,12 +188,17 @@ class AlertWorker:
                 seen.append(alert)
         if seen:
             self._filter(seen, objects, report, posting, marks)
+            traced = self._aside.submit(self._trace, seen, new)
         if seen and self.transients is not None:
-            with _timed(report, "transients"):
+            with timed(report, "transients"):
                 report.extragalactic = self.transients.process(seen, objects, posting, datetime.now(UTC))
         if self.raw is not None and posting:
-            with _timed(report, "raw"):
+            with timed(report, "raw"):
                 self.raw.finish()
+        if seen:
+            with timed(report, "trace"):
+                traced.result()
+        report.spans = spans_of((alert.document["trace"] for alert in new.values()), IN_WORKER)
 
     def _sort_out(self, batch: list[Alert], resume: bool, marks: Marks) -> tuple[dict[int, Alert], dict[int, Alert]]:
         """The new alerts of a batch, by candid, and those that their own message has stored, but may have left undone.
@@ -227,12 +209,12 @@ class AlertWorker:
         new: dict[int, Alert] = {}
         undone: dict[int, Alert] = {}
         for alert in batch:
-            alert.document["kafka"] = _origin(alert.packet)
+            alert.document["kafka"] = origin_of(alert.packet)
             stored = known.get(alert.candid)
             if stored is None and alert.candid not in new:
-                alert.document["_id"] = ObjectId()
+                alert.document |= {"_id": ObjectId(), "trace": begun(alert.packet, alert.jd, self.survey)}
                 new[alert.candid] = alert
-            elif stored is None or not _is_message_of(stored, alert.packet):
+            elif stored is None or not is_message_of(stored, alert.packet):
                 marks.add("known", alert.packet)
             elif resume:
                 alert.document |= stored
@@ -245,13 +227,13 @@ class AlertWorker:
         """Run the filters; what slow ones let through does not keep what the others did from the outbox."""
         photometry: set[str] = set()
         if posting and self.posting:
-            with _timed(report, "outbox"):
+            with timed(report, "outbox"):
                 photometry = self.posted_objects.known({alert.object_id for alert in batch})
         now = datetime.now(UTC)
         packets = {alert.candid: alert.packet for alert in batch}
         parts = self.filters.parts([alert.document for alert in batch], objects)
         while True:
-            with _timed(report, "filter"):
+            with timed(report, "filter"):
                 run = next(parts, None)
             if run is None:
                 return
@@ -263,14 +245,14 @@ class AlertWorker:
             for (filter_id, _), alerts in (run.failures + run.skipped).items():
                 report.filter_failures[filter_id] += alerts
             if posting:
-                with _timed(report, "outbox"):
+                with timed(report, "outbox") as here:
                     if self.passes is not None:
                         self.passes.add(list(passes_of(self.survey.name, batch, run.passes, now)))
                     if self.posting:
                         entries = entries_of(self.survey.name, batch, run.passes, photometry, now)
-                        report.posted += self.outbox.add(list(entries))
+                        report.posted += self.outbox.add(marked(entries, here.context))
                     if self.publishing:
-                        self.outbox.add(list(result_entries(self.survey, batch, run.passes, now)))
+                        self.outbox.add(marked(result_entries(self.survey, batch, run.passes, now), here.context))
                 photometry = set()
 
     def rematch(self, limit: int = 1000) -> int:
@@ -303,13 +285,28 @@ class AlertWorker:
         self, alerts: list[Alert], whole: list[Alert], histories: list[list[dict[str, Any]]], report: BatchReport
     ) -> set[int]:
         """Store new alerts, those that have all cutouts with their classifications; the candids of those that others stored meanwhile."""
-        with _timed(report, "score"):
+        with timed(report, "score"):
             stamps = [self.survey.stamps(alert.document) for alert in whole]
             scores = self.scorer.score([alert.candidate for alert in whole], stamps, histories) if whole else []
             for alert, classifications in zip(whole, scores, strict=True):
                 alert.document["classifications"] = classifications
-        with _timed(report, "insert"):
-            return self.alerts.insert([alert.document for alert in alerts])
+            noted(whole if self.scorer.networks else [], "scored")
+        with timed(report, "insert"):
+            noted(alerts, "stored")  # and anew once it is so
+            beaten = self.alerts.insert([alert.document for alert in alerts])
+            noted(alerts, "stored")
+            return beaten
+
+    def _trace(self, seen: list[Alert], new: Mapping[int, Alert]) -> None:
+        """The traces of stored alerts say when all filters had judged them; of new ones, when they were stored as well."""
+        fresh = [alert for alert in seen if alert.candid in new]
+        earlier = [alert.document["_id"] for alert in seen if alert.candid not in new]
+        noted(fresh, "filtered")
+        if fresh:
+            trace = fresh[0].document["trace"]  # they were stored together
+            ids = [alert.document["_id"] for alert in fresh]
+            self.alerts.add_to_traces(ids, {name: trace[name] for name in ("stored", "filtered")})
+        self.alerts.add_to_traces(earlier, {"filtered": datetime.now(UTC)})
 
     def _detections(self, alerts: list[Alert]) -> list[list[dict[str, Any]]]:
         """Each alert's object as known before: the packet's history, the stored one, and stored alerts."""
@@ -335,7 +332,7 @@ class AlertWorker:
         for _ in range(MERGE_ATTEMPTS):
             stored = self.objects.read_in_part(todo)
             documents = {key: merged(stored.get(key, {}), arrivals[key], self.survey) for key in todo}
-            with _timed(report, "match"):
+            with timed(report, "match"):
                 self._match(documents, stored)
             conflicts = self.objects.put(documents, stored)
             done |= {key: {**stored.get(key, {}), **documents[key]} for key in todo - conflicts}
@@ -343,22 +340,6 @@ class AlertWorker:
             if not todo:
                 return done
         raise DatabaseUnavailable(f"{len(todo)} objects kept changing under this batch, e.g. {min(todo)}")
-
-
-def _origin(packet: Packet) -> dict[str, Any]:
-    """The message that brought an alert."""
-    return {
-        "topic": packet.topic,
-        "partition": packet.partition,
-        "offset": Int64(packet.offset),
-        "timestamp": packet.timestamp,
-    }
-
-
-def _is_message_of(stored: dict[str, Any], packet: Packet) -> bool:
-    origin = stored.get("kafka") or {}
-    coordinates = (origin.get("topic"), origin.get("partition"), origin.get("offset"))
-    return coordinates == (packet.topic, packet.partition, packet.offset)
 
 
 def _target(object_id: str, first: dict[str, Any]) -> Target:
@@ -373,22 +354,18 @@ def _needs_match(stored: dict[str, Any] | None, document: dict[str, Any]) -> boo
     return matched is not None and (bool(matched["failed"]) or matched["candid"] != document["first_alert"]["candid"])
 
 
-@contextmanager
-def _timed(report: BatchReport, stage: str) -> Iterator[None]:
-    start = perf_counter()
-    yield
-    report.seconds[stage] = report.seconds.get(stage, 0.0) + perf_counter() - start
-
-
 @cache
 def this_worker(survey: str) -> AlertWorker:
     """The one `AlertWorker` of this process for a survey."""
     return AlertWorker(get_survey(survey), load_config())
 
 
-def process_batch(survey: str, packets: list[Packet], posting: bool = True, resume: bool = True) -> BatchReport:
+def process_batch(
+    survey: str, packets: list[Packet], posting: bool = True, resume: bool = True, context: str | None = None
+) -> BatchReport:
     """The task that the broker submits; a process without memory ends, for that is no fault of its packets."""
-    return _with_memory(lambda: this_worker(survey).process(packets, posting, resume))
+    with span("process", context, survey=survey, alerts=len(packets)) as here:
+        return _with_memory(lambda: this_worker(survey).process(packets, posting, resume, here.context))
 
 
 def backfill_batch(survey: str, packets: list[Packet]) -> BatchReport:

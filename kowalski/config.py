@@ -37,6 +37,8 @@ LIVE_SECTIONS = (
     "night",
     "archive",
     "tables",
+    "metrics",
+    "telemetry",
 )
 
 #: settings of older versions that do nothing any more, and what to use instead

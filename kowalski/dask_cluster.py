@@ -18,7 +18,9 @@ import dask
 from distributed import Nanny, Scheduler, Security, Worker
 from distributed.comm.addressing import unparse_host_port
 from distributed.core import Status, rpc
+from prometheus_client import Counter, Gauge
 
+from kowalski import telemetry
 from kowalski.alerts.survey import get_survey
 from kowalski.config import load_config
 from kowalski.dask_access import CONNECTIONS, connection_arguments, name_of_workers, security_of
@@ -29,6 +31,13 @@ from kowalski.program import run_program
 from kowalski.settings import Dask
 
 log = get_logger(__name__)
+
+READY = Gauge("kowalski_dask_workers_ready", "Worker processes of this machine that take batches", ["survey"])
+WANTED = Gauge("kowalski_dask_workers_wanted", "Worker processes that there should be on this machine", ["survey"])
+LOST = Counter("kowalski_dask_workers_lost", "Worker processes that ended while they were needed", ["survey"])
+TASKS = Gauge("kowalski_dask_tasks", "Batches that the scheduler has", ["survey"])
+MEMORY = Gauge("kowalski_dask_worker_memory_bytes", "Memory of each worker of the scheduler", ["survey", "worker"])
+CPU = Gauge("kowalski_dask_worker_cpu_percent", "Share of a core that each worker of the scheduler takes", ["survey", "worker"])  # fmt: skip
 
 DASK_SETTINGS = {
     **CONNECTIONS,
@@ -53,6 +62,8 @@ DASK_SETTINGS = {
 GC_THRESHOLD = 100_000
 #: s between attempts to reach a scheduler that isn't there
 RETRY = 1.0
+#: s between looks at the scheduler's workers
+LOOK = 5.0
 #: s that workers have to end when told to stop; a supervisor kills after 30
 STOP_WAIT = 20.0
 
@@ -62,6 +73,7 @@ def dask_setup(worker: Worker) -> None:
     from kowalski.alert_worker import this_worker  # only here: a scheduler does without what it brings along
 
     setup_logging(f"dask-worker-{worker.name}")
+    telemetry.begin(f"dask-worker-{worker.name}", load_config().telemetry)
     this_worker(str(worker.name).split("-")[0])
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 10, 10)
@@ -93,7 +105,10 @@ class Cluster:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         scheduler = await self._scheduler() if self.with_scheduler else None
+        WANTED.labels(self.survey).set(self.workers)
         keepers = [asyncio.create_task(self._keep(index)) for index in range(self.workers)]
+        if scheduler:
+            keepers.append(asyncio.create_task(self._watch(scheduler)))
         waiting = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([waiting, *keepers], return_when=asyncio.FIRST_COMPLETED)
         for task in (waiting, *keepers):
@@ -127,6 +142,16 @@ class Cluster:
         log.info("scheduler at %s, for brokers and workers at %s", scheduler.address, settings.address)
         return scheduler
 
+    async def _watch(self, scheduler: Scheduler) -> None:
+        """What the scheduler knows of its workers, those that joined from other machines included, is shown."""
+        while True:
+            TASKS.labels(self.survey).set(len(scheduler.tasks))
+            for gauge, name in ((MEMORY, "memory"), (CPU, "cpu")):
+                gauge.clear()  # of workers that are gone
+                for worker in scheduler.workers.values():
+                    gauge.labels(self.survey, str(worker.name)).set(worker.metrics.get(name) or 0)
+            await asyncio.sleep(LOOK)
+
     async def _keep(self, index: int) -> None:
         """One worker process is there whenever the scheduler is: it ends with it, and another one joins when it is back."""
         while True:
@@ -136,6 +161,8 @@ class Cluster:
                 self._joined()
                 await nanny.finished()
                 self._ready -= 1
+                READY.labels(self.survey).set(self._ready)
+                LOST.labels(self.survey).inc()
                 log.warning("worker %s has left the scheduler, or lost it: another one joins", nanny.name)
             except RuntimeError as error:  # of distributed, around what kept it from starting
                 if not isinstance(error.__cause__, OSError):
@@ -150,6 +177,7 @@ class Cluster:
 
     def _joined(self) -> None:
         self._ready += 1
+        READY.labels(self.survey).set(self._ready)
         if self._ready == self.workers:
             log.info("%d workers ready", self.workers)
 

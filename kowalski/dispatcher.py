@@ -3,15 +3,19 @@
 import queue
 import time
 import traceback
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import CancelledError
+from typing import Any
 
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
 
-from kowalski.alert_worker import BatchReport, backfill_batch, process_batch, rematch
+from kowalski.alert_worker import backfill_batch, process_batch, rematch
 from kowalski.alerts.batches import Batch, Culprit, Fault, Queue, fault_of
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Refusal
+from kowalski.batch_report import BatchReport
 from kowalski.dask_access import connect_client, security_of
 from kowalski.database.client import connect
 from kowalski.database.quarantine import Quarantine
@@ -25,6 +29,10 @@ log = get_logger(__name__)
 class Dispatcher:
     """Submits batches and takes back their results; a batch leaves it only when all that it causes is stored.
 
+    Parameters
+    ----------
+    told : is told what became of each batch
+
     Attributes
     ----------
     report : what became of all batches so far
@@ -33,7 +41,13 @@ class Dispatcher:
     """
 
     def __init__(
-        self, survey: str, config: Config, posting: bool = True, resume: bool = True, history_only: bool = False
+        self,
+        survey: str,
+        config: Config,
+        posting: bool = True,
+        resume: bool = True,
+        history_only: bool = False,
+        told: Callable[[BatchReport], None] = lambda report: None,
     ):
         self.survey, self.config = survey, config
         self.history_only = history_only
@@ -42,6 +56,7 @@ class Dispatcher:
         self.quarantine = Quarantine(database, limits.inline_quarantine_bytes, limits.quarantine_bytes)
         self.report = BatchReport()
         self.stopping = False
+        self._told = told
         self._waiting = Queue()
         self._under_way: dict[Future, Batch] = {}
         self._results: queue.SimpleQueue[Future] = queue.SimpleQueue()
@@ -75,9 +90,9 @@ class Dispatcher:
         """Whether batches are with the workers now."""
         return bool(self._under_way)
 
-    def begin(self, packets: list[Packet]) -> None:
-        """Submit new packets as one batch."""
-        self._submit(Batch(packets))
+    def begin(self, packets: list[Packet], context: str | None = None) -> None:
+        """Submit new packets as one batch, which was read in that context (`kowalski.telemetry`)."""
+        self._submit(Batch(packets, context=context))
 
     def finished(self, timeout: float) -> list[Batch]:
         """Batches that are done, after waiting for a result up to ``timeout`` s; those that came back go again."""
@@ -121,7 +136,9 @@ class Dispatcher:
         return self._client
 
     def _submit(self, batch: Batch) -> None:
-        task, how = (backfill_batch, {}) if self.history_only else (process_batch, self._how)
+        task, how = (backfill_batch, {}) if self.history_only else (process_batch, dict[str, Any](self._how))
+        if batch.context is not None and not self.history_only:
+            how["context"] = batch.context
         future = self._connected().submit(task, self.survey, batch.packets, **how, pure=False)
         self._under_way[future] = batch
         future.add_done_callback(self._results.put)
@@ -142,7 +159,7 @@ class Dispatcher:
             return self._came_back(batch, Fault.KILLED, error)
         except Exception as error:  # whatever a batch of hostile packets can raise: decided on below, never dropped
             return self._came_back(batch, fault_of(error), error)
-        self.report.add(report)
+        self._done(report)
         return True
 
     def _came_back(self, batch: Batch, fault: Fault, error: BaseException) -> bool:
@@ -158,9 +175,19 @@ class Dispatcher:
             self.quarantine.add(self.survey, [Refusal(culprit.packet, culprit.reason, detail)])
         except DatabaseUnavailable as unavailable:
             return self._came_back(batch, Fault.UNAVAILABLE, unavailable)
-        self.report.received += 1
-        self.report.quarantined[culprit.reason] += 1
+        self._done(
+            BatchReport(
+                received=1,
+                quarantined=Counter({culprit.reason: 1}),
+                models=self.report.models,
+                model_problems=self.report.model_problems,
+            )
+        )
         return True
+
+    def _done(self, report: BatchReport) -> None:
+        self.report.add(report)
+        self._told(report)
 
 
 def _log_rematch(future: Future) -> None:

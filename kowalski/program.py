@@ -3,22 +3,33 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NoReturn
 
+from kowalski import telemetry
+from kowalski.config import load_config
 from kowalski.errors import DatabaseUnavailable, KowalskiError
+from kowalski.exporter import exported
 from kowalski.log import get_logger, setup_logging
 
 log = get_logger(__name__)
 
 
-def run_program(name: str, body: Callable[[], None]) -> NoReturn:
-    """Run a program to its end; 1, after one line in the log, when an error of Kowalski's own ended it."""
+def run_program(name: str, body: Callable[[], None], metrics: bool = True) -> NoReturn:
+    """Run a program to its end; 1, after one line in the log, when an error of Kowalski's own ended it.
+
+    ``metrics``: whether it has any, which are then at hand as long as it runs.
+    """
     setup_logging(name)
     try:
-        body()
+        with exported(name) if metrics else nullcontext():
+            telemetry.begin(name, load_config().telemetry)
+            body()
     except KowalskiError as error:
         log.error("%s", error)
         sys.exit(1)
+    finally:
+        telemetry.end()
     sys.exit(0)
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, IPvAnyNetwork, model_validator
 from kowalski.archive_section import Archive
 from kowalski.errors import ConfigError
 from kowalski.gcn_section import GcnStream
+from kowalski.metrics_section import MetricsSection, Telemetry
 from kowalski.night_section import NightSection
 from kowalski.output_section import KafkaOutput
 from kowalski.section import Names, Port, Section, Servers
@@ -314,6 +315,8 @@ class Config(Section):
     gcn: GcnStream
     night: NightSection
     tables: Tables
+    metrics: MetricsSection
+    telemetry: Telemetry
     slack: Slack
     enabled: dict[str, bool]
     local: Local

@@ -1,10 +1,13 @@
 """How a survey's streams are read: librdkafka's settings, and the topics of the last nights."""
 
+import argparse
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from kowalski.alerts.survey import Survey
+from kowalski.errors import StreamError
 from kowalski.kafka_errors import Reports
+from kowalski.night.dates import night_from
 from kowalski.settings import Config
 
 
@@ -47,3 +50,22 @@ def latest_topics(survey: Survey, nights: int, today: date) -> str:
 def is_followed(survey: Survey, nights: int, night: date) -> bool:
     """Whether a survey's broker reads a night without being asked for it."""
     return "{date}" not in survey.topic or night in latest_nights(survey, nights, datetime.now(UTC).date())
+
+
+def start_argument(text: str) -> str | datetime:
+    """Where a command line says that reading is to begin."""
+    if text in ("earliest", "latest"):
+        return text
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not earliest, latest or a time such as 2024-01-01T05:00") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def night_argument(text: str) -> date:
+    """The night that a command line names."""
+    try:
+        return night_from(text)
+    except StreamError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

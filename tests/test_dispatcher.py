@@ -10,8 +10,8 @@ import pytest
 from distributed import LocalCluster
 
 from kowalski import dispatcher as dispatcher_module
-from kowalski.alert_worker import BatchReport
 from kowalski.alerts.decode import Packet
+from kowalski.batch_report import BatchReport
 from kowalski.config import build, isolated_tree, merge
 from kowalski.dask_cluster import DASK_SETTINGS
 from kowalski.database.client import MongoDatabase

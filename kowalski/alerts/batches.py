@@ -32,10 +32,12 @@ class Batch:
     Attributes
     ----------
     suspect : it was under way when workers died, and is to run with nothing beside it
+    context : the span in which it was read (`kowalski.telemetry`), if there is one
     """
 
     packets: list[Packet]
     suspect: bool = False
+    context: str | None = None
     number: int = 0
 
     def __post_init__(self) -> None:
@@ -49,7 +51,7 @@ class Batch:
     def halves(self) -> list["Batch"]:
         """The batch as two, as suspect as the whole."""
         middle = len(self.packets) // 2
-        return [Batch(self.packets[:middle], self.suspect), Batch(self.packets[middle:], self.suspect)]
+        return [Batch(half, self.suspect, self.context) for half in (self.packets[:middle], self.packets[middle:])]
 
 
 @dataclass(frozen=True, slots=True)

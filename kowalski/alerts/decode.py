@@ -46,7 +46,9 @@ class Packet:
 
     Attributes
     ----------
+    timestamp : when Kafka got it
     kept : it comes out of the packet archive, and need not be put there
+    received : when it was read; None: nobody noted it
     """
 
     data: bytes
@@ -55,6 +57,7 @@ class Packet:
     offset: int = 0
     timestamp: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     kept: bool = False
+    received: datetime | None = None
 
 
 def decode(data: bytes, accept: Callable[[Any], None] = lambda schema: None) -> list[dict[str, Any]]:

@@ -148,6 +148,7 @@ class Survey:
     uses : path -> kind of further fields that are used where packets have them: of another kind they can't be processed
     alert_indexes : indexes of the alerts besides those that every survey has: name -> fields and directions
     site : where its telescope stands; None: its nights are from noon to noon UTC
+    jd_after_start : s from the beginning of an exposure to the jd that its packets give
     transients : what tells extragalactic transients from the rest; None: nobody looks for them
     """
 
@@ -177,6 +178,7 @@ class Survey:
     uses: Mapping[str, str] = field(default_factory=dict)
     alert_indexes: Mapping[str, list[tuple[str, int]]] = field(default_factory=dict)
     site: Site | None = None
+    jd_after_start: float = 0.0
     transients: TransientFields | None = None
 
     @property

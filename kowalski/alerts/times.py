@@ -1,7 +1,7 @@
 """Time scales: Julian dates and moments, and what packets give in TAI, in UTC as all documents have it."""
 
 from bisect import bisect_right
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import erfa
@@ -9,11 +9,20 @@ import erfa
 #: JD of MJD 0, and of 1970-01-01, from which Unix times count
 MJD_ZERO, EPOCH_JD = 2_400_000.5, 2_440_587.5
 SECONDS = 86_400.0
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def jd_of(moment: datetime) -> float:
     """The Julian date (d, UTC) of a moment, to some 0.1 ms."""
     return moment.timestamp() / SECONDS + EPOCH_JD
+
+
+def moment_of(jd: float) -> datetime | None:
+    """The moment (UTC) of a Julian date (d, UTC), to some 0.1 ms; None where no calendar has it."""
+    try:
+        return EPOCH + timedelta(days=jd - EPOCH_JD)
+    except OverflowError:
+        return None
 
 
 @cache

@@ -26,8 +26,11 @@ def main() -> None:
             folder  # where workers keep their counts; read when the library is imported
         )
         from kowalski.api.server import Gunicorn
+        from kowalski.exporter import announced, reached_at
 
-        Gunicorn(config).run()
+        where = f"{reached_at(config.server.host)}:{config.server.port}"
+        with announced("api", where, config.metrics):
+            Gunicorn(config).run()
 
 
 if __name__ == "__main__":

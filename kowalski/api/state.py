@@ -102,7 +102,7 @@ class Services:
             quarantine_bytes=config.broker.quarantine_bytes,
             limits=Limits(shared, server.queries_per_user, server.query_patience),
             nights=NightService(config),
-            cockpit=CockpitService(config),
+            cockpit=CockpitService(config, database),
             penquins=frozenset(config.misc.supported_penquins_versions),
             proxies=Proxies(server.trusted_proxies),
         )

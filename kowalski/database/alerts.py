@@ -1,10 +1,15 @@
 """The alerts of one survey: each candid once, for good."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import UpdateOne
+from bson.codec_options import CodecOptions
+from bson.objectid import ObjectId
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
+from pymongo.write_concern import WriteConcern
 
 from kowalski.alerts.survey import Survey
 from kowalski.database.client import MongoDatabase, faults_of, translated
@@ -36,6 +41,9 @@ class Alerts:
     def __init__(self, database: MongoDatabase, survey: Survey):
         self.survey = survey
         self.collection = database[survey.alerts]
+        self._traced: Collection[dict[str, Any]] = self.collection.with_options(
+            CodecOptions(tz_aware=True), write_concern=WriteConcern(w=1, j=False)
+        )
 
     def ensure_indexes(self) -> None:
         """Make the missing indexes."""
@@ -60,6 +68,26 @@ class Alerts:
                 if faults_of(error):
                     raise
                 return {documents[fault["index"]]["candid"] for fault in error.details["writeErrors"]}
+
+    def add_to_traces(self, ids: Sequence[ObjectId], moments: Mapping[str, datetime]) -> None:
+        """The traces of some alerts (by ``_id``) have these moments, ``filtered`` among them, unless they have that already.
+
+        Alerts of older versions have no trace, and get none. It is not waited for until it is on disk: nothing depends on it.
+        """
+        if not ids:
+            return
+        chosen = {"_id": {"$in": list(ids)}, "trace.stored": {"$exists": True}, "trace.filtered": {"$exists": False}}
+        changes = {f"trace.{name}": moment for name, moment in moments.items()}
+        with translated("trace alerts"):
+            self._traced.update_many(chosen, {"$set": changes})
+
+    def delivered(self, candid: int) -> dict[str, datetime] | None:
+        """The trace of an alert, of which SkyPortal took something now; None where it did before, or the alert has no trace."""
+        chosen = {"candid": candid, "trace.stored": {"$exists": True}, "trace.delivered": {"$exists": False}}
+        change, shown = {"$set": {"trace.delivered": datetime.now(UTC)}}, {"_id": 0, "trace": 1}
+        with translated("trace an alert"):
+            found = self._traced.find_one_and_update(chosen, change, shown, return_document=ReturnDocument.AFTER)
+            return found and found["trace"]
 
     def detections(self, object_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
         """jd and magpsf of every stored alert of some objects: object -> ``[{jd, magpsf, candid}]``."""

@@ -1,16 +1,13 @@
-"""What an operator watches, each read in a few milliseconds however much is stored: backlogs, streams, breakers, disk."""
+"""What an operator watches, each read in a few milliseconds however much is stored: backlogs, streams, disk."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kowalski.alerts.survey import known_surveys
 from kowalski.database.client import MongoDatabase, translated
-from kowalski.database.filter_runs import COLLECTION as FILTER_RUNS
-from kowalski.database.filter_runs import recent
 from kowalski.database.outbox import FOLLOW_UP, KAFKA, SKYPORTAL
 
-#: days of which streams and breakers are shown
+#: days of which streams are shown
 DAYS = 3
 #: ms that one of these reads may take
 LONGEST = 2000
@@ -47,16 +44,6 @@ class Stream(NamedTuple):
     high: int
     skipped: int
     at: datetime
-
-
-class OpenBreaker(NamedTuple):
-    """A filter that some worker leaves alone now."""
-
-    filter_id: int
-    fid: str
-    survey: str
-    until: datetime
-    reason: str
 
 
 class Disk(NamedTuple):
@@ -112,14 +99,6 @@ class Instruments:
             for each in found
         )
 
-    @translated("read the breakers of filters")
-    def open_breakers(self) -> list[OpenBreaker]:
-        """The filters that are left alone now, and why."""
-        now = datetime.now(UTC)
-        condition = {"night": {"$gte": recent(now, DAYS)}, "open_until": {"$gt": {}}}
-        found = self._database[FILTER_RUNS].find(condition, max_time_ms=LONGEST)
-        return sorted(_open(found, now))
-
     @translated("ask MongoDB for its disk")
     def disk(self) -> Disk:
         """Its file system."""
@@ -131,14 +110,6 @@ class Instruments:
         """How many alerts are stored of each survey that has any, by MongoDB's own counts."""
         counts = {each.name: self._database[each.alerts].estimated_document_count() for each in known_surveys()}
         return {name: count for name, count in counts.items() if count}
-
-
-def _open(runs: Iterable[dict[str, Any]], now: datetime) -> Iterable[OpenBreaker]:
-    for each in runs:
-        until = max((moment for moment in map(_utc, each["open_until"].values()) if moment), default=now)
-        if until > now:
-            reason = (each.get("error") or {}).get("reason", "")
-            yield OpenBreaker(each["filter_id"], each["fid"], each.get("survey", ""), until, reason)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

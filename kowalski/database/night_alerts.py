@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from bson.codec_options import CodecOptions
 
 from kowalski.alerts.survey import Survey
+from kowalski.alerts.times import moment_of
 from kowalski.database.client import MongoDatabase, translated
 from kowalski.database.ledger import KAFKA_INDEX
 
-FIELDS = {"candidate.jd": 1, "kafka.timestamp": 1, "classifications": 1}
+FIELDS = {"candidate.jd": 1, "kafka.timestamp": 1, "trace": 1, "classifications": 1}
 
 
 class Stored(NamedTuple):
@@ -18,13 +19,13 @@ class Stored(NamedTuple):
 
     Attributes
     ----------
-    jd : d, of its exposure
-    received, stored : when Kafka got it, and when it was put in the database (to a second)
+    exposed, emitted, stored : when its exposure began, when Kafka got it, and when the database had it, as its trace has them; of an
+        alert of an older version, which has none, the last one to a second
     scores : model -> score
     """
 
-    jd: float
-    received: datetime
+    exposed: datetime
+    emitted: datetime
     stored: datetime
     scores: dict[str, float]
 
@@ -45,7 +46,7 @@ class NightAlerts:
         with translated(f"alerts of {', '.join(topics)}"):
             for each in self._alerts.find(condition, FIELDS).hint(KAFKA_INDEX.name):
                 scores = {name: value for name, value in each["classifications"].items() if isinstance(value, float)}
-                yield Stored(each["candidate"]["jd"], each["kafka"]["timestamp"], each["_id"].generation_time, scores)
+                yield Stored(*_moments(each), scores)
 
     @translated("figures of filters")
     def passes(self, since: datetime, until: datetime) -> list[tuple[int, str, int, int]]:
@@ -60,3 +61,10 @@ class NightAlerts:
             (each["_id"]["filter_id"], each["_id"]["fid"], each["alerts"], each["passed"])
             for each in self._runs.aggregate(stages)
         ]
+
+
+def _moments(alert: dict[str, Any]) -> tuple[datetime, datetime, datetime]:
+    """When an alert was exposed, emitted and stored, as well as it says."""
+    trace, emitted = alert.get("trace") or {}, alert["kafka"]["timestamp"]
+    exposed = trace.get("exposure") or moment_of(alert["candidate"]["jd"]) or emitted
+    return exposed, emitted, trace.get("stored") or alert["_id"].generation_time

@@ -6,6 +6,7 @@ from typing import Any
 
 from kowalski.database.client import MongoDatabase, translated
 from kowalski.database.indexes import Index, ensure_indexes
+from kowalski.exporter import address
 
 #: documents of processes that are gone disappear after this many seconds
 FORGOTTEN_AFTER = 86400
@@ -28,7 +29,14 @@ class Processes:
     def beat(self, program: str, survey: str | None = None, **figures: Any) -> None:
         """Say that this process is alive now, by the server's clock, with whatever figures describe its work."""
         # $literal: figures are data, whatever characters stand in their names
-        document = {"program": program, "survey": survey, "host": socket.gethostname(), "pid": os.getpid(), **figures}
+        document = {
+            "program": program,
+            "survey": survey,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "metrics": address(),
+            **figures,
+        }
         self._processes.update_one(
             {"_id": process_id(program, survey)},
             [{"$replaceWith": {"$mergeObjects": [{"_id": "$_id"}, {"$literal": document}, {"at": "$$NOW"}]}}],

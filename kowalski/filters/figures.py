@@ -1,11 +1,9 @@
 """How filters do, counted in memory and added to the database every few seconds."""
 
-import math
 import threading
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from kowalski.bins import bin_of
 from kowalski.database.filter_runs import FilterRuns, Night
 from kowalski.errors import DatabaseError
 from kowalski.filters.results import Figures
@@ -15,8 +13,6 @@ log = get_logger(__name__)
 
 #: s between additions
 FLUSH = 2.0
-#: bins of a run's time in a factor of two
-BINS_PER_OCTAVE = 4
 
 
 class FilterFigures:
@@ -65,22 +61,6 @@ class FilterFigures:
             with self._lock:
                 for key, night in nights.items():
                     self._nights[key] = _together(night, self._nights.get(key))
-
-
-def bin_of(ms: float) -> int:
-    """The logarithmic bin of a time."""
-    return math.floor(BINS_PER_OCTAVE * math.log2(max(ms, 1e-3)))
-
-
-def quantile(bins: Mapping[Any, int], share: float) -> float | None:
-    """The ms within which a share of the runs was done, to the upper edge of a bin; None where there are none."""
-    ordered = sorted((int(place), number) for place, number in bins.items())
-    wanted = share * sum(number for _, number in ordered)
-    for place, number in ordered:
-        wanted -= number
-        if wanted <= 0:
-            return float(2 ** ((place + 1) / BINS_PER_OCTAVE))
-    return None
 
 
 def _together(earlier: Night, later: Night | None) -> Night:

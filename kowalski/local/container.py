@@ -25,7 +25,7 @@ INTERVAL = 5.0
 
 def main() -> None:
     """Run this container's programs until told to stop."""
-    run_program("container", body)
+    run_program("container", body, metrics=False)
 
 
 def body() -> None:

@@ -17,7 +17,7 @@ PATIENCE = 120
 
 def main() -> None:
     """Prepare the database of the settings."""
-    run_program("prepare", body)
+    run_program("prepare", body, metrics=False)
 
 
 def body() -> None:

@@ -23,7 +23,7 @@ from kowalski.local.system import LocalSystem
 #: what is told of the packet archive
 ARCHIVE = ("packets", "gigabytes", "files", "open", "to_upload", "gigabytes_to_upload")
 #: what a sign of life tells about the process itself, not its work
-ABOUT = ("_id", "program", "survey", "host", "pid", "at")
+ABOUT = ("_id", "program", "survey", "host", "pid", "at", "lags", "models")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -102,6 +102,7 @@ class LocalSystem:
         tree["enabled"] = {key: key.upper() in surveys for key in tree["enabled"]}
         tree["misc"]["broker"] = True
         tree["ml"]["allow_stand_ins"] = True
+        tree["metrics"] |= {"first_port": None, "targets": str(folder.resolve() / "metrics")}  # beside the live one's
         merge(tree, changes or {})
         before = folder / "config.yaml"
         make_missing(tree, read_settings(before) if before.exists() else {})

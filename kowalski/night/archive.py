@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from rich.progress import Progress
 
-from kowalski.alert_worker import BatchReport
 from kowalski.alerts.batches import Batch
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.survey import Survey
+from kowalski.batch_report import BatchReport
 from kowalski.database.archive_replays import ArchiveReplays
 from kowalski.database.client import connect
 from kowalski.database.quarantine import Quarantine, Selection

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from prometheus_client import Gauge
+
 from kowalski.alerts.survey import enabled_surveys, get_survey
 from kowalski.config import load_config
 from kowalski.database.client import MongoDatabase, connect
@@ -29,6 +31,15 @@ from kowalski.watchers.watch import Watch, delay, stop_on_signals
 log = get_logger(__name__)
 
 PROGRAM = "night-conductor"
+
+UNDER_WAY = Gauge("kowalski_night_under_way", "1 while a night of the survey runs or drains", ["survey"])
+BALANCE = Gauge(
+    "kowalski_night_ledger_balance",
+    "Messages of the night that are unaccounted for, once all else is finished",
+    ["survey"],
+)
+PROBLEMS = Gauge("kowalski_night_problems", "Nights that could not be looked at, or seen on, the last time")
+
 #: s between looks at nights of which nothing is under way
 LEISURE = 60.0
 #: days after a night in which alerts that come late make it run again
@@ -88,6 +99,10 @@ class Conductor:
         for name in problems.keys() - self._problems.keys():
             log.warning("%s: %s", name, problems[name])
         self._problems = problems
+        PROBLEMS.set(len(problems))
+        under_way = {each.survey for each in self.nights.in_states(AT_WORK)}
+        for name in self._surveys:
+            UNDER_WAY.labels(name).set(name in under_way)
         self._send_reports()
         return problems
 
@@ -114,7 +129,10 @@ class Conductor:
         if stream.messages > night.messages:
             self.nights.grown(night, stream.messages)
             night = self.nights.of(night.survey, night.night) or night
-        state, why = next_step(State(night.state), lookout.look(night, stream), self._rules)
+        sight = lookout.look(night, stream)
+        if sight.balance is not None:
+            BALANCE.labels(night.survey).set(sight.balance)
+        state, why = next_step(State(night.state), sight, self._rules)
         if state in AT_WORK:
             self._work(night, stream)
         self._into(night, state, why)

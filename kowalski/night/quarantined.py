@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 
 from rich.progress import Progress
 
-from kowalski.alert_worker import BatchReport
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import read_batch
 from kowalski.alerts.schemas import store_of
 from kowalski.alerts.survey import Survey
+from kowalski.batch_report import BatchReport
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.database.quarantine import Quarantine, Selection, key_of

@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from kowalski.alert_broker import AlertConsumer
-from kowalski.alert_worker import BatchReport
 from kowalski.alerts.survey import Survey, get_survey
+from kowalski.batch_report import BatchReport
 from kowalski.config import ROOT, load_config
 from kowalski.database.quarantine import Selection
 from kowalski.errors import StreamError

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from rich.progress import Progress
 
-from kowalski.alert_worker import BatchReport
 from kowalski.alerts.batches import Batch
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.survey import Survey
+from kowalski.batch_report import BatchReport
 from kowalski.dispatcher import Dispatcher
 from kowalski.settings import Config
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
 
+from prometheus_client import Counter, Gauge
+
 from kowalski.database.leases import Lease
 from kowalski.database.outbox import Entry, Outbox, Target
 from kowalski.database.processes import Processes
@@ -20,10 +22,21 @@ from kowalski.errors import DatabaseError, KowalskiError
 from kowalski.log import get_logger
 from kowalski.outbox.publisher import ResultPublisher
 from kowalski.settings import Outbox as Settings
+from kowalski.telemetry import CONTEXT, span
 
 log = get_logger(__name__)
 
 PROGRAM = "poster"
+
+SENT = Counter("kowalski_poster_alerts_sent", "Alerts of which all that was asked for is sent")
+FAILED = Counter("kowalski_poster_alerts_failed", "Alerts that were closed unsent, for an error that no retry mends")
+POSTPONED = Counter("kowalski_poster_alerts_postponed", "Attempts that are to be made again")
+ENTRIES = Gauge("kowalski_poster_outbox_entries", "Entries of the outbox that are not sent", ["state"])
+ACTIVE = Gauge("kowalski_poster_active", "1 where this poster is the one that posts")
+AILING = Gauge(
+    "kowalski_poster_skyportal_ailing", "1 while SkyPortal's breaker is open: it failed several times in a row"
+)
+PAUSE = Gauge("kowalski_poster_skyportal_pause_seconds", "For how long SkyPortal is left alone")
 
 #: s between signs of life
 BEAT = 2.0
@@ -168,7 +181,13 @@ class Poster:
         """Send what is pending of an object, alert by alert, up to the first that has to wait."""
         for entries in by_alert(self._outbox.pending_of(target)):
             waits = any(entry["next_attempt_at"] > datetime.now(UTC) for entry in entries)
-            if waits or not self._may_continue() or not self._send(entries):
+            if waits or not self._may_continue():
+                return
+            about = {"survey": target.survey, "object_id": target.objectId, "candid": entries[0]["candid"]}
+            with span("post", entries[0].get(CONTEXT), **about) as here:
+                done = self._send(entries)
+                here.note(done=done)
+            if not done:
                 return
 
     def _send(self, entries: list[Entry]) -> bool:
@@ -190,14 +209,17 @@ class Poster:
             log.exception("%s: closed as failed", entries[0]["_id"])
             self._fail(entries, bug)
         self._sent += 1
+        SENT.inc()
         return True
 
     def _fail(self, entries: list[Entry], error: Exception) -> None:
+        FAILED.inc()
         self._outbox.fail([entry["_id"] for entry in entries], _description(error))
 
     def _postpone(self, entries: list[Entry], error: KowalskiError, stalled: int) -> None:
         longest = LONGEST_DELAY_OF_OUTAGE if self._destination.ailing() else self._settings.max_backoff
         delay = error.wait_s or delay_s(stalled, longest)
+        POSTPONED.inc()
         log.warning("%s: again in %.1f s: %s", entries[0]["_id"], delay, error)
         self._outbox.postpone([entry["_id"] for entry in entries], _description(error), delay, stalled)
 
@@ -213,11 +235,21 @@ class Poster:
                     log.info("active" if held else "standing by")
                 # a little less than the server grants, so that two are never active at once
                 self._active_until = asked_at + 0.9 * self._lease.seconds if held else 0.0
-                figures = self._destination.figures()
-                self._processes.beat(PROGRAM, active=held, sent=self._sent, counts=self._outbox.backlog(), **figures)
+                counts = self._outbox.backlog()
+                ailing, pause_s = self._destination.ailing(), round(self._destination.pause_s(), 1)
+                self._show(counts, held, ailing, pause_s)
+                figures = {"ailing": ailing, "pause_s": pause_s, **self._destination.figures()}
+                self._processes.beat(PROGRAM, active=held, sent=self._sent, counts=counts, **figures)
             except DatabaseError as error:
                 log.warning("no sign of life: %s", error)
             self._stopping.wait(min(BEAT, self._lease.seconds / 4))
+
+    def _show(self, counts: dict[str, int], held: bool, ailing: bool, pause_s: float) -> None:
+        for state, number in counts.items():
+            ENTRIES.labels(state).set(number)
+        ACTIVE.set(held)
+        AILING.set(ailing)
+        PAUSE.set(pause_s)
 
     def _publishes(self) -> None:
         """Tell Kafka what passes filters."""

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
+from prometheus_client import Counter as Metric
 
 from kowalski.database.outbox import KAFKA, Entry, Outbox
 from kowalski.errors import DatabaseError, KowalskiError
@@ -17,8 +18,12 @@ from kowalski.log import get_logger
 from kowalski.outbox.message import Encode, Message, included
 from kowalski.outbox.output import Topics
 from kowalski.outbox.results import messages_of
+from kowalski.telemetry import CONTEXT, span
 
 log = get_logger(__name__)
+
+PUBLISHED = Metric("kowalski_publisher_entries", "Entries of the outbox that Kafka was told of")
+LATE = Metric("kowalski_publisher_entries_postponed", "Attempts that Kafka did not acknowledge, to be made again")
 
 #: entries sent together
 BATCH = 500
@@ -95,16 +100,21 @@ class ResultPublisher:
 
         if self._topics is not None:
             self._topics.ensure(message.topic for message in messages)
-        began = time.monotonic()
+        began, started = time.monotonic(), datetime.now(UTC)
         producer = self._producer = self._producer or Producer(self._settings)
         for message in messages:
             producer.produce(message.topic, message.value, key=message.key.encode(), on_delivery=told(message))
         producer.flush(DELIVERY + 1)
+        for context in {entry[CONTEXT] for entry in entries if CONTEXT in entry}:
+            with span("publish", context, since=started, entries=len(entries)):
+                pass  # they are published together: each batch that made some sees the same time
         delivered = [entry for entry, number in waiting.items() if number == 0]
         self._outbox.deliver(delivered)
+        PUBLISHED.inc(len(delivered))
         if late := [entry for entry, number in waiting.items() if number > 0]:
             reason = reasons[0] if reasons else f"no answer within {DELIVERY:.0f} s"
             reason = ": ".join(filter(None, (reason, self._reports.since(began))))
+            LATE.inc(len(late))
             log.warning("%d results wait: %s", len(late), reason)
             self._outbox.postpone(late, _told(reason), PAUSE)
         return len(delivered)

@@ -16,12 +16,15 @@ from itertools import groupby
 from typing import Any
 
 from kowalski.alerts.survey import Survey, get_survey
+from kowalski.alerts.trace import AT_DELIVERY, spans_of
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase
+from kowalski.database.latencies import LatencyCounts
 from kowalski.database.objects import Objects
 from kowalski.database.outbox import FOLLOW_UP, Entry, Outbox
 from kowalski.database.skyportal_objects import SkyPortalObjects
 from kowalski.errors import KowalskiError, PacketError, SkyPortalError
+from kowalski.latency import Latencies
 from kowalski.log import get_logger
 from kowalski.skyportal import messages
 from kowalski.skyportal.client import SkyPortal
@@ -95,6 +98,7 @@ class Delivery:
         self._outbox = Outbox(database)
         self._known = SkyPortalObjects(database)
         self._follow_ups = FollowUps(client, self._outbox)
+        self._latencies = Latencies(LatencyCounts(database))
 
     def pause_s(self) -> float:
         """For how many seconds SkyPortal is to be left alone."""
@@ -365,7 +369,10 @@ class Delivery:
         for key, error in dialogue.refused.items():
             log.warning("%s: %s refused: %s", key, error["step"], error["message"])
             self._outbox.fail([key], error)
-        self._outbox.deliver(key for key in _ids(dialogue.entries) if key not in dialogue.refused)
+        delivered = [key for key in _ids(dialogue.entries) if key not in dialogue.refused]
+        self._outbox.deliver(delivered)
+        if delivered and (trace := Alerts(self._database, dialogue.survey).delivered(dialogue.alert["candid"])):
+            self._latencies.observe(dialogue.survey.name, spans_of([trace], AT_DELIVERY))
 
 
 def refusal(step: str, error: KowalskiError) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from typing import Any
 
+from prometheus_client import Counter, Gauge
+
 from kowalski.alerts.survey import get_survey
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase
@@ -30,6 +32,9 @@ from kowalski.transients.programs import FITTER as PROGRAM
 from kowalski.transients.subject import Subject, Subjects
 
 log = get_logger(__name__)
+
+FITS = Counter("kowalski_fits", "Requests for fits that were answered", ["outcome"])
+WAITING = Gauge("kowalski_fits_waiting", "Requests for fits that wait")
 
 #: s between signs of life, and between counts of what is there
 BEAT, COUNT = 2.0, 15.0
@@ -128,7 +133,9 @@ class Fitting:
         if self._publishing and request.publish:
             once_available(lambda: self._tell(request, told), self.stopping.is_set)
         once_available(lambda: self._fits.store(request, told), self.stopping.is_set)
-        self._figures["made" if found["reason"] is None else "skipped"] += 1
+        outcome = "made" if found["reason"] is None else "skipped"
+        self._figures[outcome] += 1
+        FITS.labels(outcome).inc()
 
     def _tell(self, request: Request, told: dict[str, Any]) -> None:
         """Kafka is to be told of a fit, and of its alert's withdrawal if that came meanwhile; of one withdrawn before it is not."""
@@ -158,6 +165,7 @@ class Fitting:
             try:
                 if time.monotonic() > counted + COUNT:
                     counted, counts = time.monotonic(), self._fits.counts()
+                    WAITING.set(counts["waiting"])
                 self._processes.beat(PROGRAM, fits=counts, since_start=dict(self._figures))
             except DatabaseError as error:
                 log.warning("no sign of life: %s", error)

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from prometheus_client import Counter, Gauge
+
 from kowalski.database.client import MongoDatabase
 from kowalski.database.leases import Lease
 from kowalski.database.processes import Processes, process_id
@@ -19,6 +21,10 @@ from kowalski.log import get_logger
 from kowalski.program import once_available
 
 log = get_logger(__name__)
+
+STEPS = Counter("kowalski_watcher_steps", "Steps taken, by how they ended", ["program", "outcome"])
+FAILURES = Gauge("kowalski_watcher_failures", "Steps in a row that failed", ["program"])
+ACTIVE = Gauge("kowalski_watcher_active", "1 where this is the one of its name that works", ["program"])
 
 #: s between signs of life, and s without one after which another watcher of the same name takes over
 BEAT, LEASE = 2.0, 30.0
@@ -89,11 +95,17 @@ class Watch:
             raise
         except KowalskiError as error:
             self.figures |= {"failures": self.figures["failures"] + 1, "problem": str(error)[:1000]}
+            self._count("failed")
             wait = delay(error, self.figures["failures"])
             log.warning("%s; again in %.0f s", error, wait)
             return wait
         self.figures |= {"failures": 0, "problem": None}
+        self._count("done")
         return interval
+
+    def _count(self, outcome: str) -> None:
+        STEPS.labels(self.program, outcome).inc()
+        FAILURES.labels(self.program).set(self.figures["failures"])
 
     def _until_active(self) -> None:
         """Return when this watcher is the one that works."""
@@ -126,6 +138,7 @@ class Watch:
             try:
                 held = self._lease.take()
                 self._active_until = began + LEASE / 2 if held else 0.0
+                ACTIVE.labels(self.program).set(held)
                 self._processes.beat(self.program, active=held, **self.figures)
             except DatabaseError as error:
                 log.warning("no sign of life: %s", error)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from packets import encode, packet, ztf_record, ztf_schema
 
-from kowalski.alert_worker import BatchReport
 from kowalski.alerts.decode import open_container, parsed
 from kowalski.alerts.document import read_batch
 from kowalski.alerts.drift import MAX_FIELDS, DriftWatch, differences, faults, fields_of, unmet
 from kowalski.alerts.survey import Survey, get_survey
+from kowalski.batch_report import BatchReport
 from kowalski.errors import PacketError
 from kowalski.local.schema import run
 from kowalski.simulation.encoding import SCHEMA_FILE

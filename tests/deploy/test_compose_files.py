@@ -46,11 +46,13 @@ DIFFERENCES = {
         "volumes.letsencrypt",
     },
 }
+#: where Prometheus and Grafana can be reached, where they are asked for
+MONITORS = {"127.0.0.1:9090:9090", "127.0.0.1:3000:3000"}
 #: on which addresses of the host something can be reached
 PUBLISHED_PORTS = {
-    BARE: {"127.0.0.1:4000:4000", "127.0.0.1:8787:8787"},
-    FRITZ: {"127.0.0.1:4000:4000"},
-    TRAEFIK: {"80:80", "443:443"},
+    BARE: {"127.0.0.1:4000:4000", "127.0.0.1:8787:8787", *MONITORS},
+    FRITZ: {"127.0.0.1:4000:4000", *MONITORS},
+    TRAEFIK: {"80:80", "443:443", *MONITORS},
 }
 #: what a Kafka without ZooKeeper that is broker and controller needs, and what our packets need of it
 KAFKA = {

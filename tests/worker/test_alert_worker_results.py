@@ -9,10 +9,11 @@ from bson.int64 import Int64
 from packets import JD, encode, packet, ztf_record
 from worker_harness import CONE, FILTERS, MakeWorker, put_filter, state, visits
 
-from kowalski.alert_worker import AlertWorker, BatchReport
+from kowalski.alert_worker import AlertWorker
 from kowalski.alerts.batches import Batch, Culprit, Fault, Queue, fault_of
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Refusal
+from kowalski.batch_report import BatchReport
 from kowalski.database.client import MongoDatabase
 from kowalski.database.skyportal_objects import SkyPortalObjects
 from kowalski.errors import DatabaseError

@@ -58,7 +58,7 @@ def settled(database: MongoDatabase) -> State:
     """The same without what is new with each run: ids, times, and the message that brought an alert."""
     found = state(database)
     for alert in found["ZTF_alerts"]:
-        del alert["_id"], alert["kafka"]
+        del alert["_id"], alert["kafka"], alert["trace"]
     found["ZTF_alerts"].sort(key=lambda alert: alert["candid"])
     for aux in found["ZTF_alerts_aux"]:
         del aux["version"], aux["matched"]["at"]

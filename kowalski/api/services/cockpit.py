@@ -2,21 +2,22 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from kowalski.api.services.standing import SurveyStanding, standing_figures
 from kowalski.database.client import MongoDatabase, connect
-from kowalski.database.instruments import Disk, Instruments, Lane, OpenBreaker, Stream
+from kowalski.database.instruments import Disk, Instruments, Lane, Stream
 from kowalski.database.ledger import Ledger
 from kowalski.database.nights import Nights
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine import Selection
 from kowalski.database.quarantine_room import Standing
 from kowalski.database.quarantined import Group, Quarantined
-from kowalski.errors import DatabaseError
+from kowalski.database.queries import Queries
+from kowalski.errors import DatabaseError, KowalskiError
 from kowalski.night.ledger import books_of
 from kowalski.settings import Config
 
@@ -24,34 +25,27 @@ from kowalski.settings import Config
 FRESH = 1.0
 #: s for which a night's books count: those of a full night take a second
 BOOKS_FRESH = 60.0
-#: s over which the rate of alerts is taken
-RATE_OVER = 60.0
 #: nights whose course is shown
 NIGHTS = 2
 BROKER = "alert-broker"
+COUNTS = ("received", "stored", "known", "posted", "withdrawn")
 
 
 @dataclass(frozen=True)
-class SurveyNow:
-    """One survey's broker, or several together.
+class Work:
+    """What the brokers of a survey did since they began.
 
     Attributes
     ----------
-    rate : alerts stored per s over the last minute; None: not known yet
-    stage_ms : mean ms of an alert in each stage of the worker since the start
+    workers : dask workers of the survey
+    counts : packets and alerts by what became of them
+    stage_ms : mean ms of an alert in each stage of the worker
+    dashboard : address of the dask scheduler's own page, as seen from its machine
     """
 
-    survey: str
-    reading: str
-    partitions: int
-    lag: int
-    under_way: int
     workers: int
     counts: Mapping[str, int]
-    rate: float | None
     stage_ms: Mapping[str, float]
-    models: Mapping[str, str]
-    model_problems: Mapping[str, str]
     dashboard: str
 
 
@@ -60,15 +54,16 @@ class Now:
     """Everything, at one moment; ``missing`` says what could not be read, and why."""
 
     at: datetime
+    surveys: Mapping[str, SurveyStanding] = field(default_factory=dict)
+    work: Mapping[str, Work] = field(default_factory=dict)
+    posters: list[dict[str, Any]] = field(default_factory=list)
     programs: list[dict[str, Any]] = field(default_factory=list)
-    surveys: list[SurveyNow] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
     lanes: list[Lane] = field(default_factory=list)
     delivered: int = 0
     quarantine: Standing = Standing()
     quarantined: list[Group] = field(default_factory=list)
     quarantine_alarm: str = ""
-    breakers: list[OpenBreaker] = field(default_factory=list)
     disk: Disk | None = None
     alerts: Mapping[str, int] = field(default_factory=dict)
     nights: list[dict[str, Any]] = field(default_factory=list)
@@ -78,11 +73,9 @@ class Now:
 class CockpitService:
     """Reads how things stand, as the MongoDB user that can only read."""
 
-    def __init__(self, config: Config):
-        self._config = config
+    def __init__(self, config: Config, queries: Queries):
+        self._config, self._queries = config, queries
         self._database: MongoDatabase = connect(config.database, "reader")
-        self._instruments = Instruments(self._database)
-        self._seen: deque[tuple[float, dict[str, int]]] = deque()
         self._one, self._books_one = asyncio.Lock(), asyncio.Lock()
         self._now: tuple[float, Now] | None = None
         self._books: tuple[float, dict[str, Any] | None] | None = None
@@ -91,7 +84,7 @@ class CockpitService:
         """How everything stands, no older than `FRESH` s."""
         async with self._one:
             if self._now is None or time.monotonic() > self._now[0] + FRESH:
-                self._now = time.monotonic(), await asyncio.to_thread(self._read)
+                self._now = time.monotonic(), await self._look()
             return self._now[1]
 
     async def books(self) -> dict[str, Any] | None:
@@ -114,9 +107,20 @@ class CockpitService:
         nights = Ledger(self._database).nights()
         return books_of(nights[0], self._database, self._config.kafka.topics).as_dict() if nights else None
 
-    def _read(self) -> Now:
+    async def _look(self) -> Now:
         """What can be read; one part that can't is named, and does not take the others with it."""
-        read, quarantined = self._instruments, Quarantined(self._database)
+        found, missing = await asyncio.to_thread(self._read)
+        try:
+            standing = await standing_figures(self._queries)
+            found |= {"surveys": standing.surveys, "posters": standing.posters}
+        except KowalskiError as error:
+            missing.append(f"surveys: {error}")
+        alarm = found.get("quarantine", Standing()).alarm(self._config.broker.quarantine_bytes)
+        work = self._work(found.get("programs", []))
+        return Now(datetime.now(UTC), **found, work=work, quarantine_alarm=alarm, missing=missing)
+
+    def _read(self) -> tuple[dict[str, Any], list[str]]:
+        read, quarantined = Instruments(self._database), Quarantined(self._database)
         parts: dict[str, Callable[[], Any]] = {
             "programs": Processes(self._database).alive,
             "streams": read.streams,
@@ -124,7 +128,6 @@ class CockpitService:
             "delivered": lambda: read.delivered_since(datetime.now(UTC) - timedelta(hours=1)),
             "quarantine": quarantined.standing,
             "quarantined": lambda: quarantined.groups(Selection()),
-            "breakers": read.open_breakers,
             "disk": read.disk,
             "alerts": read.alerts,
             "nights": lambda: [each.as_dict() for each in Nights(self._database).latest(NIGHTS)],
@@ -136,57 +139,30 @@ class CockpitService:
                 found[name] = part()
             except DatabaseError as error:
                 missing.append(f"{name}: {error}")
-        found["surveys"] = self._surveys(found.get("programs", []))
-        alarm = found.get("quarantine", Standing()).alarm(self._config.broker.quarantine_bytes)
-        return Now(datetime.now(UTC), **found, quarantine_alarm=alarm, missing=missing)
+        return found, missing
 
-    def _surveys(self, programs: list[dict[str, Any]]) -> list[SurveyNow]:
-        """What brokers say, by survey."""
+    def _work(self, programs: list[dict[str, Any]]) -> dict[str, Work]:
+        """What brokers say they did, by survey."""
         brokers: dict[str, list[dict[str, Any]]] = {}
         for each in programs:
             if each["program"] == BROKER:
                 brokers.setdefault(each["survey"], []).append(each)
-        rates = self._rates({survey: _sum(own, "stored") for survey, own in brokers.items()})
-        return [self._survey(survey, own, rates.get(survey)) for survey, own in sorted(brokers.items())]
-
-    def _survey(self, survey: str, brokers: list[dict[str, Any]], rate: float | None) -> SurveyNow:
-        received = _sum(brokers, "received")
-        stages = {stage for each in brokers for stage in each.get("seconds", {})}
-        spent = {stage: sum(each.get("seconds", {}).get(stage, 0.0) for each in brokers) for stage in stages}
-        counts = {name: _sum(brokers, name) for name in ("received", "stored", "known", "posted", "withdrawn")}
-        counts["quarantined"] = sum(sum(each.get("quarantined", {}).values()) for each in brokers)
-        counts["passed"] = sum(sum(each.get("passed", {}).values()) for each in brokers)
-        own = self._config.ml.surveys.get(survey)
-        return SurveyNow(
-            survey=survey,
-            reading=", ".join(sorted({each.get("reading") or "" for each in brokers})),
-            partitions=_sum(brokers, "partitions"),
-            lag=_sum(brokers, "lag"),
-            under_way=_sum(brokers, "under_way"),
-            workers=max((each.get("workers", 0) for each in brokers), default=0),
-            counts=counts,
-            rate=rate,
-            stage_ms={stage: 1000 * spent[stage] / received for stage in sorted(spent)} if received else {},
-            models={name: model.version for name, model in own.models.items()} if own else {},
-            model_problems={name: why for each in brokers for name, why in (each.get("model_problems") or {}).items()},
-            dashboard=_dashboard(self._config, survey),
-        )
-
-    def _rates(self, stored: dict[str, int]) -> dict[str, float]:
-        """Alerts/s by survey, of those that were seen before; a broker that began anew counts from then on."""
-        now = time.monotonic()
-        while self._seen and self._seen[0][0] < now - RATE_OVER:
-            self._seen.popleft()
-        began, before = self._seen[0] if self._seen else (now, {})
-        self._seen.append((now, stored))
-        if now - began < FRESH:
-            return {}
-        more = {survey: count - before[survey] for survey, count in stored.items() if survey in before}
-        return {survey: max(0, count) / (now - began) for survey, count in more.items()}
+        return {survey: _work_of(own, _dashboard(self._config, survey)) for survey, own in brokers.items()}
 
 
-def _sum(brokers: list[dict[str, Any]], name: str) -> int:
-    return sum(int(each.get(name) or 0) for each in brokers)
+def _work_of(brokers: list[dict[str, Any]], dashboard: str) -> Work:
+    counts = {name: sum(int(each.get(name) or 0) for each in brokers) for name in COUNTS}
+    for name in ("quarantined", "passed"):
+        counts[name] = sum(sum((each.get(name) or {}).values()) for each in brokers)
+    stages = sorted({stage for each in brokers for stage in each.get("seconds", {})})
+    spent = {stage: sum(each.get("seconds", {}).get(stage, 0.0) for each in brokers) for stage in stages}
+    received = counts["received"]
+    return Work(
+        workers=max(int(each.get("workers") or 0) for each in brokers),
+        counts=counts,
+        stage_ms={stage: 1000 * seconds / received for stage, seconds in spent.items()} if received else {},
+        dashboard=dashboard,
+    )
 
 
 def _dashboard(config: Config, survey: str) -> str:

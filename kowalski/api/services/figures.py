@@ -7,6 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from kowalski.api.services.standing import RECENT, SHARES, SystemStanding, standing_figures
 from kowalski.database.quarantine_room import Standing, counts, standing_of
 from kowalski.database.queries import Queries, Reading
 from kowalski.errors import KowalskiError
@@ -14,8 +15,6 @@ from kowalski.log import get_logger
 
 log = get_logger(__name__)
 
-#: s after which a program that says nothing counts as gone
-RECENT = 10
 READING = Reading(max_time_ms=2000, comment="metrics")
 #: figures of a broker -> what they are
 BROKER = {
@@ -59,6 +58,7 @@ async def system_figures(queries: Queries, quarantine_bytes: int) -> bytes:
     figures = Figures()
     try:
         await _programs(queries, figures)
+        _of_surveys(await standing_figures(queries), figures)
         await _waiting(queries, figures)
         await _quarantine(queries, figures, quarantine_bytes)
     except KowalskiError as error:
@@ -85,6 +85,20 @@ async def _programs(queries: Queries, figures: Figures) -> None:
         )
     for (name, survey), value in work.items():
         figures.set(f"kowalski_broker_{name}", BROKER[name], value, survey=survey)
+
+
+def _of_surveys(standing: SystemStanding, figures: Figures) -> None:
+    """Throughput and latencies of surveys."""
+    for name, survey in standing.surveys.items():
+        figures.set(
+            "kowalski_survey_alerts_per_second", "Alerts stored, of the last minute", survey.alerts_per_s, survey=name
+        )
+        for stage, told in survey.latencies.items():
+            for share in SHARES:
+                text = "Time of a stage of the trace within which 50 % or 99 % of the alerts of the last hour were done"
+                figures.set(
+                    "kowalski_survey_latency_seconds", text, told[share], survey=name, stage=stage, quantile=share
+                )
 
 
 async def _waiting(queries: Queries, figures: Figures) -> None:

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from kowalski.bins import quantile
 from kowalski.database.filter_runs import COLLECTION, recent
 from kowalski.database.queries import Document, Queries, Reading
 from kowalski.errors import FilterError
 from kowalski.filters.definition import compile_filter
-from kowalski.filters.figures import quantile
 
 #: nights that are shown
 DAYS = 30

@@ -33,6 +33,7 @@ CLOSED = frozenset(
         "leases",
         "ledger",
         "ledger_streams",
+        "latencies",
         "object_links",
         "ingests",
         "ingest_stretches",

@@ -21,7 +21,7 @@ def main() -> None:
 
     def step() -> None:
         keeper.step()
-        watch.figures |= keeper.figures()
+        watch.figures |= keeper.show()
 
     watch.run(step, INTERVAL)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import Gauge
+
 from kowalski.archive.packets.notices import Notices
 from kowalski.archive.packets.reading import ArchiveFile, PacketArchive
 from kowalski.archive.packets.remote import Remote
@@ -18,6 +20,12 @@ from kowalski.settings import Config
 from kowalski.watchers.watch import delay
 
 log = get_logger(__name__)
+
+PACKETS = Gauge("kowalski_archive_packets", "Packets in the packet archive")
+GIGABYTES = Gauge("kowalski_archive_gigabytes", "Its size")
+OPEN = Gauge("kowalski_archive_open_files", "Files that are not closed")
+TO_UPLOAD = Gauge("kowalski_archive_files_to_upload", "Files that the remote store has not got yet")
+FREE = Gauge("kowalski_archive_gigabytes_free", "Room on its disk")
 
 #: the name under which it runs and signs
 PROGRAM = "archive-keeper"
@@ -117,6 +125,20 @@ class Keeper:
             "undelivered_because": self.problem,
             "gigabytes_free": round(_free(self.archive.folder) / 1e9, 3),
         }
+
+    def show(self) -> dict[str, Any]:
+        """What `figures` says, to Prometheus as well."""
+        figures = self.figures()
+        shown = {
+            "packets": PACKETS,
+            "gigabytes": GIGABYTES,
+            "open": OPEN,
+            "to_upload": TO_UPLOAD,
+            "gigabytes_free": FREE,
+        }
+        for name, gauge in shown.items():
+            gauge.set(figures[name])
+        return figures
 
     def _look(self) -> list[Night]:
         """The nights as they are; those that are settled are not read again until their folder changes."""

@@ -9,8 +9,8 @@ from kowalski.alerts.survey import Survey
 from kowalski.archive.tables.arrow import Kind
 from kowalski.archive.tables.fitting import Document, Row, text_of
 
-#: fields of an alert that are not the packet's: derived from others, or with tables of their own
-DERIVED = ("_id", "coordinates", "classifications", "withdrawal_told")
+#: fields of an alert that are not the packet's: derived from others, with tables of their own, or not final yet
+DERIVED = ("_id", "coordinates", "classifications", "trace", "withdrawal_told")
 VERSION = "_version"
 
 

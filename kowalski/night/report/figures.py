@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kowalski.alerts.survey import get_survey
-from kowalski.alerts.times import EPOCH_JD, SECONDS
+from kowalski.alerts.times import SECONDS
 from kowalski.database.client import MongoDatabase
 from kowalski.database.night_alerts import NightAlerts, Stored
 from kowalski.database.nights import Night, Nights
@@ -35,7 +35,7 @@ class SurveyNight:
     ----------
     survey : its key
     dark : when it was dark there; None: the survey names no site
-    exposed, received, stored : Unix times of each alert, s, shape (n,): exposure, arrival in Kafka, storage (to a second)
+    exposed, received, stored : Unix times of each alert, s, shape (n,): exposure, arrival in Kafka, storage
     scores : model -> shape (m,)
     samples : what the conductor noted: at, messages, lag, workers
     """
@@ -107,8 +107,7 @@ def _arrays(alerts: Iterable[Stored]) -> dict[str, Any]:
     times: list[tuple[float, float, float]] = []
     scores: dict[str, list[float]] = {}
     for alert in alerts:
-        exposed = (alert.jd - EPOCH_JD) * SECONDS
-        times.append((exposed, alert.received.timestamp(), alert.stored.timestamp()))
+        times.append((alert.exposed.timestamp(), alert.emitted.timestamp(), alert.stored.timestamp()))
         for model, score in alert.scores.items():
             scores.setdefault(model, []).append(score)
     columns = np.array(times).reshape(-1, 3).T

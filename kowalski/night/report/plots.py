@@ -48,9 +48,7 @@ def latency_plot(figures: NightFigures) -> Figure:
             spent = survey.latency(begins)
             if not len(spent):
                 continue
-            spent = np.sort(
-                np.maximum(spent, 0.5)
-            )  # 0 s has no place on a logarithmic axis, and the second is the unit
+            spent = np.sort(np.maximum(spent, 0.01))  # 0 s has no place on a logarithmic axis
             axes.plot(spent, np.arange(1, len(spent) + 1) / len(spent), color=_color(figures, survey), label=survey.survey)  # fmt: skip
         if axes.dataLim.xmax > WIDE * axes.dataLim.xmin:
             axes.set_xscale("log")
@@ -183,7 +181,11 @@ def _days(seconds: np.ndarray) -> np.ndarray:
 def plots_of(figures: NightFigures) -> Iterator[tuple[str, Figure, str]]:
     """Name, plot, and what is to be said of it, in the order of the page."""
     yield "Alerts", alerts_plot(figures), ""
-    yield "Latency", latency_plot(figures), "Times of storage are known to a second."
+    yield (
+        "Latency",
+        latency_plot(figures),
+        "Of alerts that an older version stored, the time of storage is known to a second.",
+    )
     yield "Waiting", waiting_plot(figures), "As the conductor saw it while the night was under way."
     yield "Scores", scores_plot(figures), ""
     yield "Filters", filters_plot(figures), "Alerts that each filter let through while the night was under way."
