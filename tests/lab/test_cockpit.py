@@ -15,14 +15,16 @@ from visitor import Visitor
 
 from kowalski.alerts.decode import Packet
 from kowalski.alerts.document import Refusal
+from kowalski.bins import bin_of
 from kowalski.database.filter_runs import FilterRuns, Night
+from kowalski.database.latencies import LatencyCounts, Slot, slot_of
 from kowalski.database.ledger import Ledger, Stand
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine import Quarantine
 from kowalski.night.ledger import books_of
 
 BROKER: dict[str, Any] = {
-    "reading": "^ztf_.*", "partitions": 2, "lag": 1234, "under_way": 128, "workers": 2, "received": 5000, "stored": 4900, "known": 100, "posted": 7,
+    "reading": "^ztf_.*", "partitions": 2, "lag": 1234, "lags": [{"topic": TOPIC, "partition": 0, "messages": 1234}], "models": {"braai": "d6_m9"}, "under_way": 128, "workers": 2, "received": 5000, "stored": 4900, "known": 100, "posted": 7,
     "withdrawn": 0, "quarantined": {"truncated": 3}, "passed": {"1": 11, "2": 4}, "seconds": {"decode": 5.0, "score": 10.0}, "model_problems": {},
 }  # fmt: skip
 
@@ -90,17 +92,13 @@ def test_the_page_has_the_same_as_the_stream(admin: Visitor, broker: Processes) 
     )
 
 
-def test_a_rate_is_what_came_meanwhile(admin: Visitor, broker: Processes) -> None:
-    for number, parts in zip(range(20), events(admin), strict=False):
-        broker.beat("alert-broker", "ZTF", **BROKER | {"stored": 4900 + 1000 * (number + 1)})
-        if "surveys" in parts and _rate(parts["surveys"]) > 0:
-            return
-    raise AssertionError("there never was a rate")
-
-
-def _rate(html: str) -> float:
-    text = html.split('<th scope="row">ZTF</th>')[1].split('<td class="n">')[2].split("<")[0]
-    return float(text.replace(",", "")) if text != "–" else 0.0
+def test_throughput_and_latency_are_of_what_was_counted(admin: Visitor, broker: Processes, observed: Observed) -> None:
+    counts = LatencyCounts(observed.database)
+    slot = Slot("ZTF", slot_of(datetime.now(UTC) - timedelta(seconds=25)))
+    counts.add({slot: {"received_stored": {bin_of(0.1): 600}, "emitted_delivered": {bin_of(2.0): 5}}})
+    told(admin, "surveys", '<td class="n">10.0</td>')
+    told(admin, "latency", "received → stored", "emitted → delivered", '<td class="n">600</td>')
+    observed.database["latencies"].delete_many({})
 
 
 def test_streams_and_what_was_passed_over(admin: Visitor, observed: Observed) -> None:
@@ -170,7 +168,7 @@ def test_a_server_that_stops_does_not_wait_for_who_watches(observed: Observed, a
 def test_it_goes_on_as_one_looks(browser: Browser, broker: Processes) -> None:
     browser.log_in()
     browser.open("/lab/status")
-    broker.beat("alert-broker", "ZTF", **BROKER | {"lag": 77_777})
+    broker.beat("alert-broker", "ZTF", **BROKER | {"lags": [{"topic": TOPIC, "partition": 0, "messages": 77_777}]})
     wait_until(lambda: "77,777" in browser.text("#part-surveys"))
     browser.find("#pause").click()
     assert browser.text("#pause") == "Go on"

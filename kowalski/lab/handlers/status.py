@@ -15,9 +15,23 @@ from kowalski.lab.rendering import page, part
 #: s between two looks
 BEAT = 2.0
 #: the parts of the page that are sent anew, each a template of its own
-PARTS = ("alarms", "surveys", "stages", "models", "streams", "outbox", "quarantine", "ledger", "disk", "programs")
+PARTS = (
+    "alarms",
+    "surveys",
+    "latency",
+    "stages",
+    "models",
+    "streams",
+    "outbox",
+    "quarantine",
+    "ledger",
+    "disk",
+    "programs",
+)
 #: those that need little room, and share a line where there is enough
-SMALL = frozenset({"stages", "models", "outbox", "quarantine", "ledger", "disk"})
+SMALL = frozenset({"latency", "stages", "models", "outbox", "quarantine", "ledger", "disk"})
+#: share of a disk from which on it is an alarm
+NEARLY_FULL = 0.9
 ENDING = web.AppKey("lab_streams_end", asyncio.Event)
 
 
@@ -93,18 +107,22 @@ def _alarms(now: Now, books: dict[str, Any] | None) -> list[str]:
         )
     if now.quarantine_alarm:
         said.append(now.quarantine_alarm)
-    said += [
-        f"{each.survey}: no score of {name}: {why}" for each in now.surveys for name, why in each.model_problems.items()
-    ]
+    for survey, stands in now.surveys.items():
+        said += [f"{survey}: no score of {name}: {why}" for name, why in stands.model_problems.items()]
+        said += [_of_breaker(each) for each in stands.open_breakers]
+        if survey in now.work and not now.work[survey].workers:
+            said.append(f"{survey} has no worker")
     said += [
         f"{each.failed} messages of lane {each.name} were refused: ./kowalski.py outbox"
         for each in now.lanes
         if each.failed
     ]
-    said += [
-        f"filter {each.filter_id} is left alone until {each.until:%H:%M:%S}: {each.reason}" for each in now.breakers
-    ]
-    if now.disk is not None and now.disk.total and now.disk.used > 0.9 * now.disk.total:
+    if any(poster["ailing"] for poster in now.posters):
+        said.append("SkyPortal does not take messages: they wait, and are sent when it does")
+    if now.disk is not None and now.disk.total and now.disk.used > NEARLY_FULL * now.disk.total:
         said.append(f"MongoDB's disk is {now.disk.used / now.disk.total:.0%} full")
-    said += [f"{each.survey} has no worker" for each in now.surveys if not each.workers]
     return said
+
+
+def _of_breaker(each: dict[str, Any]) -> str:
+    return f"filter {each['filter_id']} is left alone until {each['until']:%H:%M:%S}: {each['reason']}"
