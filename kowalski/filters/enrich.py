@@ -16,8 +16,8 @@ from kowalski.filters.watching import WATCHED
 
 #: where the objects of other surveys stand
 ELSEWHERE = "surveys"
-#: fields of a stored alert that are ours alone: the message that brought it, and whether its withdrawal was told
-OWN = ("kafka", "withdrawal_told")
+#: fields of a stored alert that are ours alone: the message that brought it, whether its withdrawal was told, what made its scores
+OWN = ("kafka", "withdrawal_told", "provenance")
 #: bytes of an object's points that a filter is fed, and of those of all objects of other surveys: MongoDB takes 16 MB in all
 FED, FED_ELSEWHERE = 8 * MIB, 4 * MIB
 
