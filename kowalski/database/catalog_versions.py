@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kowalski.database.client import MongoDatabase, translated
-from kowalski.provenance.records import digest
+from kowalski.provenance.digests import digest
 
 COLLECTION = "catalog_versions"
 #: how a version came to be known

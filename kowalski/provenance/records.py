@@ -1,29 +1,20 @@
 """Records of provenance: what is the same for many alerts or objects is stored once, under a name made of its contents."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from kowalski.ml.scorer import Scorer
+from kowalski.provenance.digests import digest, text_digest
 from kowalski.settings import Recipe
 
 Record = dict[str, Any]
 
-#: hexadecimal digits of a name: of 2**64 names, two of a million different records are the same once in 10**7 archives
-DIGITS = 16
 SCORES, CATALOGS = "scores", "catalogs"
 
 
 def named(contents: Mapping[str, Any]) -> Record:
     """A record with its ``_id``: the same contents have the same one, on every machine and at any time."""
     return {"_id": digest(contents), **contents}
-
-
-def digest(contents: Any, digits: int = DIGITS) -> str:
-    """The first digits of the sha256 of contents written as JSON with sorted keys."""
-    told = json.dumps(contents, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:digits]
 
 
 def scores_record(scorer: Scorer, survey: str, kowalski: str) -> Record:
@@ -50,7 +41,7 @@ def catalogs_record(versions: Mapping[str, str], recipes: Mapping[str, Recipe]) 
 
 def recipe_digest(recipe: Recipe) -> str:
     """What changes when a catalogue is to be matched in another way."""
-    return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()[:DIGITS]
+    return text_digest(recipe.model_dump_json())
 
 
 def versions_of(matched: Mapping[str, Any], records: Mapping[str, Record]) -> dict[str, tuple[str, str]]:
