@@ -56,6 +56,14 @@ class CatalogVersions:
                 for name, uuid in uuids.items()
             }
 
+    def carry(self, names: Mapping[str, str]) -> None:
+        """What is known of collections by their UUIDs of then is known of those of some names: they were restored from these."""
+        with translated("carry versions of catalogues over"):
+            uuids = self._uuids(list(names.values()))
+            for document in list(self.collection.find({"uuids": {"$in": list(names)}})):
+                now = [uuids[names[uuid]] for uuid in document["uuids"] if names.get(uuid) in uuids]
+                self.collection.update_one({"_id": document["_id"]}, {"$addToSet": {"uuids": {"$each": now}}})
+
     def read(self, keys: Iterable[str]) -> dict[str, Document]:
         """The versions of some names, by these."""
         with translated("read versions of catalogues"):
