@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kowalski.database.client import MongoDatabase, translated
+from kowalski.database.indexes import Index, ensure_indexes
 from kowalski.provenance.digests import digest
 
 COLLECTION = "catalog_versions"
+INDEXES = [Index("uuids_at", [("uuids", 1), ("at", 1)])]
 #: how a version came to be known
 INGESTED, SEEN = "ingested", "seen"
 #: hexadecimal digits that tell a catalogue's versions apart
@@ -41,6 +43,7 @@ class CatalogVersions:
             key = f"{catalog}:{digest(contents, DIGITS)}"
             fields = {"catalog": catalog, "how": INGESTED, **contents, "at": finished}
             self.collection.update_one({"_id": key}, {"$set": fields, "$addToSet": {"uuids": uuid}}, upsert=True)
+            ensure_indexes(self.collection, INDEXES)
         return key
 
     def current(self, catalogs: Iterable[str]) -> dict[str, str]:
@@ -75,13 +78,20 @@ class CatalogVersions:
         key = f"{base or f'{catalog}:{uuid[:DIGITS]}'}:{now:%Y%m%d}"
         fields = {"catalog": catalog, "how": SEEN, "rows": rows, "at": now, "uuids": [uuid], "after": base}
         self.collection.update_one({"_id": key}, {"$setOnInsert": fields}, upsert=True)
+        ensure_indexes(self.collection, INDEXES)
         return key
 
     def _latest(self, uuids: list[str]) -> dict[str, Document]:
         """UUID of a collection -> what was noted of it last."""
-        return {
-            uuid: each for each in self.collection.find({"uuids": {"$in": uuids}}).sort("at", 1) for uuid in each["uuids"]
-        }  # fmt: skip
+        of_these = {"$match": {"uuids": {"$in": uuids}}}
+        latest = {"$group": {"_id": "$uuids", "version": {"$last": "$version"}}}
+        stages = [
+            of_these,
+            {"$sort": {"at": 1}},
+            {"$project": {"uuids": 1, "version": "$$ROOT"}},
+            {"$unwind": "$uuids"},
+        ]
+        return {each["_id"]: each["version"] for each in self.collection.aggregate([*stages, of_these, latest])}
 
     def _uuids(self, names: list[str]) -> dict[str, str]:
         found = self.database.list_collections(filter={"name": {"$in": names}, "type": "collection"})

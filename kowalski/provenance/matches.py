@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kowalski.database.catalog_versions import SEEN, described
-from kowalski.provenance.comparing import (  # fmt: skip
+from kowalski.provenance.comparing import (
     CHANGED,
     DIFFERS,
     MISSING,

@@ -11,20 +11,24 @@ from kowalski.database.outbox import photometry_id
 from kowalski.filters.results import FilterRun, Pass
 from kowalski.outbox.entries import entries_of
 from kowalski.outbox.results import result_entries
-from kowalski.provenance.comparing import (  # fmt: skip
+from kowalski.provenance.comparing import (
     DIFFERS,
     MISSING,
     NOT_CHECKED,
     NOT_RECORDED,
     SAME,
+    Difference,
     Row,
     as_read,
     differences,
     row,
 )
+from kowalski.provenance.scores import TOLERANCE
 
 #: fields of an entry that say when, and not what
 MOMENTS = ("passed_at",)
+#: fields that entries of earlier versions of Kowalski may lack
+SINCE_LATELY = ("fid", "filter_state")
 #: kinds of entries that are made of a pass, or of an object that SkyPortal knows
 MADE = ("candidate", "result", "photometry")
 
@@ -136,8 +140,8 @@ def entry_rows(alert: Alert, survey: Survey, recorded: Recorded, run: FilterRun,
             continue
         wanted = {name: value for name, value in entry.items() if name not in MOMENTS}
         own = as_read({name: there[name] for name in wanted if name in there})
-        wanted = {name: value for name, value in wanted.items() if name in there or name != "filter_state"}
-        found = list(differences(own, wanted))
+        wanted = {name: value for name, value in wanted.items() if name in there or name not in SINCE_LATELY}
+        found = [each for each in differences(own, wanted) if not _is_rounding(each)]
         yield from (Row("outbox", f"{entry['_id']} {each.path}", each.stored, each.made, DIFFERS) for each in found)
         if not found:
             yield Row("outbox", entry["_id"], f"a {there['kind']}, {there['state']}", f"a {entry['kind']}", SAME)
@@ -146,3 +150,10 @@ def entry_rows(alert: Alert, survey: Survey, recorded: Recorded, run: FilterRun,
         if each["kind"] in MADE and each["_id"] not in expected:
             lost = recorded.lost.get(key_of(each))
             yield Row("outbox", each["_id"], f"a {each['kind']}, {each['state']}", MISSING, NOT_CHECKED if lost else DIFFERS, lost or "")  # fmt: skip
+
+
+def _is_rounding(each: Difference) -> bool:
+    """Whether a difference is one of scores that count as the same."""
+    if not each.path.startswith("alert.classifications.") or each.stored is MISSING or each.made is MISSING:
+        return False
+    return abs(float(each.stored) - float(each.made)) <= TOLERANCE

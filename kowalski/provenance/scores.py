@@ -80,11 +80,17 @@ def names_of(scores: Scores) -> list[str]:
 
 
 def most_likely(stored: Scores, made: Scores, recorded: Record | None, here: Record) -> dict[str, Any]:
-    """The scores with which filters were fed: the stored ones, but where the networks that made them say otherwise."""
+    """The scores with which filters were fed: the stored ones, but where the networks that made them say otherwise.
+
+    Of an alert that does not say what made its scores, networks are the same that have the same version.
+    """
     then = (recorded or {}).get("networks") or {}
     likely = dict(stored)
     for name in names_of(made):
-        same_weights = then.get(name, {}).get("sha256") == here["networks"].get(name, {}).get("sha256")
-        if same_weights and abs(float(stored.get(name, 9.0)) - float(made[name])) > TOLERANCE:
+        now = here["networks"].get(name, {})
+        same = then.get(name, {}).get("sha256") == now.get("sha256")
+        if recorded is None:
+            same = stored.get(f"{name}{VERSION}") == now.get("version")
+        if same and abs(float(stored.get(name, 9.0)) - float(made[name])) > TOLERANCE:
             likely |= {name: made[name], f"{name}{VERSION}": made[f"{name}{VERSION}"]}
     return likely

@@ -90,6 +90,7 @@ def world(shared_settings: Database, tmp_path_factory: pytest.TempPathFactory) -
     changes = {
         "misc": {"broker": True},
         "tables": {"enabled": True},
+        "kafka": {"output": {"bootstrap.servers": "127.0.0.1:9"}},
         "filters": {"max_time_ms": 20_000},
         "archive": {"enabled": True, "folder": str(folder / "archive")},
     }

@@ -166,7 +166,8 @@ def test_filters_were_fed_the_stored_scores_unless_these_are_wrong() -> None:
     assert most_likely({**SCORES, "braai": 0.500001}, SCORES, here, here)["braai"] == 0.500001
     assert most_likely({**SCORES, "braai": 0.9}, SCORES, here, here)["braai"] == 0.5
     assert most_likely({**SCORES, "braai": 0.9}, SCORES, scores_record(a_scorer("cd"), "ZTF", "4"), here)["braai"] == 0.9  # fmt: skip
-    assert most_likely({**SCORES, "braai": 0.9}, SCORES, None, here)["braai"] == 0.9
+    assert most_likely({**SCORES, "braai": 0.9}, SCORES, None, here)["braai"] == 0.5
+    assert most_likely({"braai": 0.9, "braai_version": "v0"}, SCORES, None, here)["braai"] == 0.9
 
 
 # matches

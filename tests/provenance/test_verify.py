@@ -59,8 +59,10 @@ def changed(world: World, collection: str, condition: Change, update: Change | N
         room.delete_one({"_id": before["_id"]})
     else:
         assert room.update_one({"_id": before["_id"]}, update).modified_count == 1
-    yield
-    room.replace_one({"_id": before["_id"]}, before, upsert=True)
+    try:
+        yield
+    finally:
+        room.replace_one({"_id": before["_id"]}, before, upsert=True)
 
 
 def differing(world: World, candid: int) -> dict[str, str]:
@@ -223,7 +225,11 @@ def test_a_pass(world: World, chosen: int) -> None:
         assert differing(world, chosen) == {f"outbox: {first} group_id": "differs"}
     with changed(world, "outbox", {"_id": first}, None):
         assert differing(world, chosen) == {f"outbox: {first}": "differs"}
-    with changed(world, "outbox", {"_id": first}, None), changed(world, "passes", {"_id": first}, None):
+    with (
+        changed(world, "outbox", {"_id": first}, None),
+        changed(world, "outbox", {"_id": f"{first}:result"}, None),
+        changed(world, "passes", {"_id": first}, None),
+    ):
         (row,) = world.differing(chosen)
         assert (row.section, row.stored, row.made, row.verdict) == ("filters", "not passed", "passes", "differs")
 
@@ -251,6 +257,7 @@ def test_a_filter_that_changed(world: World, chosen: int) -> None:
             f"filters: filter {document['filter_id']} v1 state",
             f"outbox: ZTF:{chosen}:{document['filter_id']} autosave.comment",
             f"outbox: ZTF:{chosen}:{document['filter_id']} filter_state",
+            f"outbox: ZTF:{chosen}:{document['filter_id']}:result filter_state",
         ]
     with changed(world, "filters", condition, {"$set": {"fv": []}}):
         found = world.verify(chosen)
