@@ -83,8 +83,8 @@ class CatalogVersions:
 
     def _latest(self, uuids: list[str]) -> dict[str, Document]:
         """UUID of a collection -> what was noted of it last."""
-        of_these = {"$match": {"uuids": {"$in": uuids}}}
-        latest = {"$group": {"_id": "$uuids", "version": {"$last": "$version"}}}
+        of_these: Document = {"$match": {"uuids": {"$in": uuids}}}
+        latest: Document = {"$group": {"_id": "$uuids", "version": {"$last": "$version"}}}
         stages = [
             of_these,
             {"$sort": {"at": 1}},
