@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -18,6 +19,8 @@ from kowalski.provenance.verification import Verification, Verifier
 
 #: how verdicts look
 STYLES = {SAME: "green", DIFFERS: "bold red", CHANGED: "yellow", NOT_RECORDED: "dim", NOT_CHECKED: "yellow"}
+#: letters of a value
+WIDEST = 48
 #: exit status where an alert can't be verified
 IMPOSSIBLE = 2
 
@@ -61,11 +64,17 @@ def show(found: Verification, console: Console) -> None:
         verdict = Text(row.verdict, STYLES[row.verdict]) + Text(
             f": {row.note}" if row.note and row.verdict != SAME else ""
         )
-        table.add_row(Text(f"  {row.thing}"), Text(shown(row.stored)), Text(shown(row.made)), verdict)
+        table.add_row(Text(f"  {row.thing}"), _short(row.stored), _short(row.made), verdict)
     console.print(table)
     for remark in found.remarks:
         console.print(remark, markup=False, highlight=False)
     console.print(verdict_of(found), style="bold", markup=False, highlight=False)
+
+
+def _short(value: Any) -> Text:
+    """A value as far as there is room for it; --json has all of it."""
+    text = shown(value)
+    return Text(text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}...")
 
 
 def verdict_of(found: Verification) -> str:

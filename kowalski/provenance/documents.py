@@ -52,7 +52,7 @@ def point_rows(alert: Alert, aux: Document, survey: Survey) -> Iterator[Row]:
     first, last = aux.get("first_alert") or {}, aux.get("last_packet") or {}
     begins = (first.get("jd", MISSING), first.get("candid", MISSING))
     known = first and begins <= (alert.jd, alert.candid)
-    yield Row("light curve", "first alert", begins[1], alert.candid, SAME if known else DIFFERS, "" if known else "an object's first alert is not later than any")  # fmt: skip
+    yield Row("light curve", "first alert", begins[1], f"not later than {alert.candid}", SAME if known else DIFFERS)
     newest = (last.get("jd"), last.get("candid")) == (alert.jd, alert.candid)
     for history in survey.histories:
         yield from _history_rows(history, list(said.histories[history.field]), alert, aux, newest)

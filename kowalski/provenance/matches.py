@@ -65,7 +65,9 @@ def _rows_of(name: str, stored: Document, again: Document, then: Document, now: 
         yield Row(
             "matches", name, _number(one), MISSING, NOT_CHECKED, "the catalogue can't be searched now: see the log"
         )
-    elif name in then.get("absent", ()) and name not in now["absent"]:
+    elif name in then.get("absent", ()) and name in now["absent"]:
+        yield Row("matches", name, "no such catalogue", "no such catalogue", SAME)
+    elif name in then.get("absent", ()):
         yield Row("matches", name, "no such catalogue", _number(other), DIFFERS, f"./kowalski.py rematch {name} matches with it")  # fmt: skip
     elif name in then.get("failed", ()):
         yield Row("matches", name, "failed", _number(other), DIFFERS, "it is tried again by itself")

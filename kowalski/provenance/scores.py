@@ -41,6 +41,8 @@ def score_rows(
             yield from _network_rows(name, then[name], now)
     if not names_of(stored) and not names_of(made):
         yield Row("scores", "scores", "none", "none", SAME)
+        if reference is None:  # it lacks an image, so no network was asked
+            return
     yield from _made_by(reference, recorded, here)
 
 

@@ -154,6 +154,7 @@ def test_scores() -> None:
     assert verdicts(score_rows(SCORES, SCORES, None, None, here, {}))["made by"] == "not recorded"
     assert verdicts(score_rows(SCORES, SCORES, "lost", None, here, {}))["made by"] == "differs"
     assert verdicts(score_rows({}, {}, here["_id"], here, here, {}))["scores"] == "same"
+    assert verdicts(score_rows({}, {}, None, None, here, {})) == {"scores": "same"}
     assert verdicts(score_rows({}, SCORES, here["_id"], here, here, {}))["braai"] == "differs"
     (row, *_) = score_rows({"old": 0.1, "old_version": "x"}, {}, here["_id"], here, here, {"old": "no weights"})
     assert (row.thing, row.verdict, row.note) == ("old", "not checked", "no weights")
@@ -197,6 +198,7 @@ def test_matches() -> None:
     assert found(an_object([]), one) == {"a": "differs"}
     assert found(an_object([{"_id": 1, "d": 1.0}], candid=2), one) == {"matched at": "differs"}
     assert found(an_object([], absent=["a"]), one) == {"a": "differs"}
+    assert found(an_object([], absent=["a"]), an_object([], absent=["a"])) == {}
     assert found(an_object([], failed=["a"]), one) == {"a": "differs"}
     assert found(one, an_object([], failed=["a"])) == {"a": "not checked"}
     assert found({**one, "cross_matches": {**one["cross_matches"], "c": [1]}}, one) == {"c": "not checked"}
