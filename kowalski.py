@@ -55,6 +55,9 @@ COMMANDS = {
     "rematch": Command("kowalski.local.rematch", "stored objects matched anew with a catalogue", inside=True),
     "night": Command("kowalski.local.night", "nights from their topics to their reports", inside=True),
     "ledger": Command("kowalski.local.ledger", "a night's books: what became of every message", inside=True),
+    "verify": Command(
+        "kowalski.local.verify", "a stored alert made again of its packet, and what of it differs", inside=True
+    ),
     "archive": Command("kowalski.local.archive", "packets as they were received: get one, list nights, close a night"),
     "quarantine": Command(
         "kowalski.local.quarantine", "packets that were refused: list, show, replay, discard", inside=True

@@ -29,6 +29,7 @@ from kowalski.batch_report import BatchReport, timed
 from kowalski.config import ROOT, load_config
 from kowalski.crossmatch.linker import Linker
 from kowalski.crossmatch.matcher import Matcher, Target
+from kowalski.crossmatch.versions import MatchVersions
 from kowalski.database.alerts import Alerts
 from kowalski.database.catalogs import Catalogs
 from kowalski.database.client import connect
@@ -40,6 +41,7 @@ from kowalski.database.objects import Objects
 from kowalski.database.outbox import Outbox
 from kowalski.database.passes import Passes, passes_of
 from kowalski.database.processes import process_id
+from kowalski.database.provenance import Provenance
 from kowalski.database.quarantine import Quarantine
 from kowalski.database.skyportal_objects import SkyPortalObjects
 from kowalski.errors import DatabaseUnavailable
@@ -53,6 +55,7 @@ from kowalski.outbox.entries import entries_of
 from kowalski.outbox.raw import RawStream
 from kowalski.outbox.results import result_entries
 from kowalski.outbox.withdrawals import withdraw, withdrawn_by
+from kowalski.provenance.records import scores_record
 from kowalski.settings import Config
 from kowalski.telemetry import marked, span
 from kowalski.transients.stage import TransientStage
@@ -83,7 +86,8 @@ class AlertWorker:
         self.ledger = Ledger(database)
         self.posted_objects = SkyPortalObjects(database)
         self.scorer = load_models(config, survey.name)
-        self.matcher = Matcher(Catalogs(database), config.database.xmatch.get(survey.name, {}))
+        self.provenance, self.made_by = Provenance(database), scores_record(self.scorer, survey.name, config.server.version)  # fmt: skip
+        self.matcher = Matcher(Catalogs(database), config.database.xmatch.get(survey.name, {}), MatchVersions(database))
         self.linker = Linker(survey, known_surveys(), Catalogs(database), Links(database), config.links.radius)
         filters = Filters(database, connect(config.database, "reader"))
         figures = FilterFigures(FilterRuns(database), survey.name, process_id("worker"))
@@ -288,8 +292,9 @@ class AlertWorker:
         with timed(report, "score"):
             stamps = [self.survey.stamps(alert.document) for alert in whole]
             scores = self.scorer.score([alert.candidate for alert in whole], stamps, histories) if whole else []
+            made_by = self.provenance.put(self.made_by) if whole else None
             for alert, classifications in zip(whole, scores, strict=True):
-                alert.document["classifications"] = classifications
+                alert.document |= {"classifications": classifications, "provenance": made_by}
             noted(whole if self.scorer.networks else [], "scored")
         with timed(report, "insert"):
             noted(alerts, "stored")  # and anew once it is so

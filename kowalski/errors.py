@@ -117,6 +117,12 @@ class ArchiveError(KowalskiError):
     """The packet archive hasn't what is asked for, or what it has is broken; the text names the packet or the file."""
 
 
+class VerifyError(KowalskiError):
+    """A stored alert can't be verified: the text says what is missing, or what is to be added."""
+
+    http_status = 400
+
+
 class ArchiveUnavailable(ArchiveError):
     """The packet archive can't be written, or its remote store not be reached, at the moment: the disk is full, or away."""
 

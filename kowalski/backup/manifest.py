@@ -32,6 +32,8 @@ class Collection:
     #: as ``listIndexes`` says, less that of _id
     indexes: list[dict[str, Any]]
     chunks: list[Chunk] = field(default_factory=list)
+    #: by which versions of catalogues are known; empty in views, and in backups from before these were noted
+    uuid: str = ""
     count: int = 0
     bytes: int = 0
     #: of all documents, whatever their order

@@ -53,6 +53,7 @@ def restore_backup(target: Target, folder: Path, drop: bool, progress: Progress)
     for each in made.collections:
         if each.type == "view":
             target.create(each.name, each.options)
+    target.carry_versions({each.uuid: each.name for each in collections if each.uuid})
     target.end()
     return made
 

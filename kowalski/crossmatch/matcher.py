@@ -9,6 +9,7 @@ from typing import Any
 from bson.int64 import Int64
 
 from kowalski.crossmatch.galaxies import near_galaxies
+from kowalski.crossmatch.versions import MatchVersions
 from kowalski.database.catalogs import Catalogs, Row, Search
 from kowalski.errors import DatabaseError, DatabaseUnavailable
 from kowalski.log import get_logger
@@ -51,26 +52,25 @@ class Match:
     rows: dict[str, list[dict[str, Any]]]
     failed: list[str]
 
-    def fields(self, absent: list[str]) -> dict[str, Any]:
+    def fields(self, absent: list[str], versions: str | None) -> dict[str, Any]:
         """What the object's document says of it."""
-        return {
-            "cross_matches": self.rows,
-            "matched": {
-                "candid": Int64(self.target.candid),
-                "at": datetime.now(UTC),
-                "catalogs": [name for name in self.rows if name not in absent],
-                "absent": absent,
-                "failed": self.failed,
-            },
+        matched = {
+            "candid": Int64(self.target.candid),
+            "at": datetime.now(UTC),
+            "catalogs": [name for name in self.rows if name not in absent],
+            "absent": absent,
+            "failed": self.failed,
         }
+        return {"cross_matches": self.rows, "matched": matched | ({"versions": versions} if versions else {})}
 
 
 class Matcher:
-    """Matches objects with the catalogues of one survey's recipes."""
+    """Matches objects with the catalogues of one survey's recipes; given ``versions``, says with which versions of these."""
 
-    def __init__(self, catalogs: Catalogs, recipes: Mapping[str, Recipe]):
+    def __init__(self, catalogs: Catalogs, recipes: Mapping[str, Recipe], versions: MatchVersions | None = None):
         self.catalogs = catalogs
         self.recipes = recipes
+        self.versions = versions
 
     def match(self, targets: list[Target]) -> dict[str, dict[str, Any]]:
         """``cross_matches`` and ``matched`` of each target, by object.
@@ -88,7 +88,9 @@ class Matcher:
         present = self.catalogs.present()
         absent = [name for name in self.recipes if name not in present]
         positions = [(target.ra, target.dec) for target in targets]
-        at_once = self._at_once([name for name in self.recipes if name in present], positions)
+        there = {name: recipe for name, recipe in self.recipes.items() if name in present}
+        versions = self.versions.reference(there) if self.versions else None
+        at_once = self._at_once(list(there), positions)
         for name, recipe in self.recipes.items():
             try:
                 if name in at_once:
@@ -108,7 +110,7 @@ class Matcher:
                 if recipe.use_distance:  # of the galaxies known without a catalogue too
                     found = near_galaxies(found, match.target.ra, match.target.dec, recipe)
                 match.rows[name] = found
-        return {match.target.object_id: match.fields(absent) for match in matches}
+        return {match.target.object_id: match.fields(absent, versions) for match in matches}
 
     def refresh(self, targets: list[Target]) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """The matches that each new alert asks for anew (``latest_by``): object -> catalogue -> rows.

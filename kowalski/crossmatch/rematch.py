@@ -1,11 +1,10 @@
 """All stored objects of a survey matched with one catalogue anew, batch by batch, beside running brokers.
 
 Of an object's document nothing changes but the catalogue's list in ``cross_matches`` and what ``matched`` says of it: ``matched.made``
-has, by catalogue, when it was matched later than the others (``matched.at``). An object is written only if nobody changed it since it was
+and ``matched.made_of`` have, by catalogue, when it was matched later than the others (``matched.at``) and with which version of it. An object is written only if nobody changed it since it was
 read; else it is read again, so that neither a new alert's history nor an earlier first position is lost.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -15,11 +14,13 @@ from typing import Any
 
 from kowalski.alerts.survey import Survey
 from kowalski.crossmatch.matcher import Matcher, Target
+from kowalski.crossmatch.versions import MatchVersions
 from kowalski.database.catalogs import Catalogs
 from kowalski.database.objects import Objects
 from kowalski.database.rematches import Rematches, Standing, Version
 from kowalski.errors import ConfigError, DatabaseError, DatabaseUnavailable
 from kowalski.log import get_logger
+from kowalski.provenance.records import recipe_digest
 from kowalski.settings import Recipe
 
 log = get_logger(__name__)
@@ -83,8 +84,7 @@ def version_of(catalog: str, recipe: Recipe, rematches: Rematches) -> Version:
     if collection is None:
         raise ConfigError(f"the database has no collection {catalog}: ingest the catalogue first")
     rows = {} if recipe.latest_by else {"rows": collection.rows}  # that has more with each alert
-    told = recipe.model_dump_json().encode()
-    return {"collection": collection.uuid, "recipe": hashlib.sha256(told).hexdigest()[:16], **rows}
+    return {"collection": collection.uuid, "recipe": recipe_digest(recipe), **rows}
 
 
 class Pace:
@@ -112,8 +112,9 @@ class Rematch:
     def __init__(self, survey: Survey, catalog: str, recipes: Mapping[str, Recipe], rematches: Rematches):
         self.catalog, self.rematches = catalog, rematches
         self.objects = Objects(rematches.database, survey)
-        catalogs = Catalogs(rematches.database)
-        self.own, self.all = Matcher(catalogs, {catalog: recipes[catalog]}), Matcher(catalogs, recipes)
+        catalogs, versions = Catalogs(rematches.database), MatchVersions(rematches.database)
+        self.own = Matcher(catalogs, {catalog: recipes[catalog]}, versions)
+        self.all = Matcher(catalogs, recipes, versions)
 
     def run(self, standing: Standing, pace: Pace) -> Iterator[Standing]:
         """See all objects after where it stands through; gives where it stands after each batch, once that is kept.
@@ -195,10 +196,10 @@ class Rematch:
         answers: dict[str, tuple[bool, Document]] = {}
         for document, fields in zip(partly, self._found(self.own, partly), strict=True):
             rows = fields["cross_matches"][self.catalog]
-            told = with_match(document["matched"], self.catalog, now)
+            told = with_match(document["matched"], self.catalog, now, fields["matched"].get("versions"))
             answers[document["_id"]] = bool(rows), {f"cross_matches.{self.catalog}": rows, "matched": told}
         for document, fields in zip(wholly, self._found(self.all, wholly), strict=True):
-            told = with_match(fields["matched"], self.catalog, now)
+            told = with_match(fields["matched"], self.catalog, now, fields["matched"].get("versions"))
             answers[document["_id"]] = bool(fields["cross_matches"][self.catalog]), fields | {"matched": told}
         return answers
 
@@ -219,11 +220,12 @@ def _is_matched(document: Document) -> bool:
     return matched is not None and matched["candid"] == document["first_alert"]["candid"]
 
 
-def with_match(matched: Document, catalog: str, at: datetime) -> Document:
-    """What is said of an object's matches once it is matched with a catalogue anew."""
+def with_match(matched: Document, catalog: str, at: datetime, versions: str | None) -> Document:
+    """What is said of an object's matches once it is matched with a catalogue anew, of which ``versions`` names the version."""
     without = {name: [each for each in matched[name] if each != catalog] for name in ("catalogs", "absent", "failed")}
     without["catalogs"].append(catalog)
-    return {**matched, **without, "made": {**matched.get("made", {}), catalog: at}}
+    made_of = {**matched.get("made_of", {}), catalog: versions}
+    return {**matched, **without, "made": {**matched.get("made", {}), catalog: at}, "made_of": made_of}
 
 
 def patiently(step: Callable[[], Standing], sleep: Callable[[float], None]) -> Standing:

@@ -40,7 +40,7 @@ class Source:
         self._concern = ReadConcern("majority") if self.follows else ReadConcern()
 
     def collections(self) -> list[Document]:
-        """Name, type, options and indexes (but that of _id) of each collection and view, by name.
+        """Name, type, options, indexes (but that of _id) and UUID of each collection and view, by name.
 
         Raises
         ------
@@ -56,6 +56,7 @@ class Source:
                     "type": each["type"],
                     "options": each["options"],
                     "indexes": self._indexes(each["name"]) if each["type"] == "collection" else [],
+                    "uuid": bytes(each["info"]["uuid"]).hex() if each["type"] == "collection" else "",
                 }
                 for each in sorted(found, key=lambda each: str(each["name"]))
             ]

@@ -8,6 +8,7 @@ from pymongo import UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
+from kowalski.database.catalog_versions import CatalogVersions
 from kowalski.database.client import MongoDatabase, faults_of, translated
 from kowalski.database.indexes import Index, create_indexes
 from kowalski.database.rematches import Rematches
@@ -70,8 +71,11 @@ class Ingests:
                 upsert=True,
             )
 
-    def finish(self, target: str, indexes: dict[str, list[Index]], staged: bool) -> None:
-        """An ingestion is at its end: what was staged has its indexes, and takes the place of what was there, at once."""
+    def finish(self, target: str, indexes: dict[str, list[Index]], staged: bool, source: Document) -> None:
+        """An ingestion is at its end: what was staged has its indexes, and takes the place of what was there, at once.
+
+        Of each collection it is noted which version of the catalogue it holds now (``source``: see `kowalski.ingesters.source`).
+        """
         with translated(f"put {target} in place"):
             for name, wanted in indexes.items():
                 collection = self.database[INCOMING + name if staged else name]
@@ -80,7 +84,8 @@ class Ingests:
                 if staged and self._is_there(collection.name):
                     collection.rename(name, dropTarget=True)
                 Rematches(self.database).forget(name)
-            self.runs.update_one({"_id": target}, {"$set": {"finished": datetime.now(UTC)}})
+                CatalogVersions(self.database).ingested(name, source, datetime.now(UTC))
+            self.runs.update_one({"_id": target}, {"$set": {"finished": datetime.now(UTC), "source": source}})
 
     def _is_there(self, name: str) -> bool:
         return bool(self.database.list_collection_names(filter={"name": name}))

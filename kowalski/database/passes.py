@@ -61,6 +61,7 @@ def passes_of(survey: str, alerts: Iterable[Alert], passes: Iterable[Pass], now:
             "filter_id": each.filter.filter_id,
             "group_id": each.filter.group_id,
             "fid": each.filter.fid,
+            "filter_state": each.filter.state,
             "passed_at": now,
             "annotations": each.annotations,
         }

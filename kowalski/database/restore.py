@@ -6,6 +6,7 @@ from typing import Any, cast
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
+from kowalski.database.catalog_versions import CatalogVersions
 from kowalski.database.client import MongoDatabase, faults_of, translated
 
 #: the collection that is there as long as a restore is under way, in the database itself: what it says is true of that one
@@ -108,6 +109,10 @@ class Target:
         """A collection's documents, some megabytes at a time, in any order."""
         with translated(f"restore: read {name}"):
             yield from cast(Iterator[bytes], self.database[name].find_raw_batches({}, batch_size=UNLIMITED))
+
+    def carry_versions(self, names: dict[str, str]) -> None:
+        """Versions of catalogues that are known by the UUIDs of collections as they were count for these as they are now."""
+        CatalogVersions(self.database).carry(names)
 
     def index(self, name: str, indexes: list[dict[str, Any]]) -> None:
         """A collection has these indexes."""

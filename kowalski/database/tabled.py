@@ -22,7 +22,7 @@ CHUNK = 1000
 #: topics that are there: by this condition MongoDB reads them from their index, which has no others
 NAMED = {"kafka.topic": {"$gt": ""}}
 #: what tables have of a pass
-PASS = ("candid", "objectId", "jd", "filter_id", "group_id", "fid", "passed_at", "annotations")
+PASS = ("candid", "objectId", "jd", "filter_id", "group_id", "fid", "filter_state", "passed_at", "annotations")
 
 Document = dict[str, Any]
 

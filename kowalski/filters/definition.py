@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from bson import json_util
+
 from kowalski.errors import FilterError
 from kowalski.filters.actions import Autosave, FollowUp, read_autosave, read_follow_up
 from kowalski.filters.compile import CompiledStages, Reads, compile_stages, parse_pipeline
 from kowalski.filters.sight import Sight
 from kowalski.filters.watching import WATCHED, require_declared, required_lists
+from kowalski.provenance.digests import digest
 from kowalski.watchlists.matching import ListKey
+
+#: what of a filter's document decides, beside the version's pipeline, and has no versions
+DECIDING = ("permissions", "surveys", "watchlists", "update_annotations", "autosave", "auto_followup")
 
 Action = TypeVar("Action", Autosave, FollowUp)
 
@@ -23,6 +29,7 @@ class CompiledFilter:
     ----------
     sight : what it may see
     pipeline : what decides who passes
+    state : digest of all that decides what becomes of an alert: the version's pipeline, and what has no versions (`DECIDING`)
     autosave, follow_up : what is asked for those who do; None: nothing
     problems : why autosave or follow-up can't be done, though the filter runs
     """
@@ -32,6 +39,7 @@ class CompiledFilter:
     fid: str
     sight: Sight
     pipeline: CompiledStages
+    state: str = ""
     update_annotations: bool = False
     autosave: Autosave | None = None
     follow_up: FollowUp | None = None
@@ -76,11 +84,18 @@ def compile_filter(document: Mapping[str, Any], fid: str | None = None) -> Compi
         fid=version["fid"],
         sight=sight,
         pipeline=compile_stages(stages),
+        state=state_of(document, version),
         update_annotations=bool(document.get("update_annotations")),
         autosave=autosave,
         follow_up=follow_up if autosave is not None else None,
         problems=tuple(problems),
     )
+
+
+def state_of(document: Mapping[str, Any], version: Mapping[str, Any]) -> str:
+    """The digest of all of a filter's document that decides what becomes of an alert."""
+    decides = {name: document.get(name) for name in DECIDING}
+    return digest(json_util.dumps({"pipeline": version["pipeline"], **decides}, sort_keys=True))
 
 
 def sight_of(document: Mapping[str, Any]) -> Sight:

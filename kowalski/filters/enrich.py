@@ -18,7 +18,7 @@ from kowalski.filters.watching import WATCHED
 ELSEWHERE = "surveys"
 #: fields of a stored alert that are ours alone: the message that brought it, when what was done with it, which is not over while filters
 #: run, and whether its withdrawal was told
-OWN = ("kafka", "trace", "withdrawal_told")
+OWN = ("kafka", "trace", "withdrawal_told", "provenance")
 #: bytes of an object's points that a filter is fed, and of those of all objects of other surveys: MongoDB takes 16 MB in all
 FED, FED_ELSEWHERE = 8 * MIB, 4 * MIB
 

@@ -81,6 +81,11 @@ class Catalog(Recipe):
         """One collection."""
         return {"rows": self.collection}
 
+    @property
+    def options(self) -> dict[str, Any]:
+        told = {"position": self.position, "id": self.id, "keep": self.keep, "placed_by": self.placed_by}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items() if value}
+
     def indexes(self, part: str) -> list[Index]:
         return [*catalog_indexes(), *self.more]
 

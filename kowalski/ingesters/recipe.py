@@ -65,6 +65,11 @@ class Recipe(ABC):
     tag: str | None = None
     merges = False
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was told of the files beside its name; nothing, where it knows all of them itself."""
+        return {}
+
     @abstractmethod
     def pieces(self, path: Path, first: int, last: int | None) -> Iterator[Piece]:
         """Documents of the rows of a file from ``first`` to before ``last``, piece by piece.

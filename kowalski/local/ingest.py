@@ -23,6 +23,7 @@ from kowalski.ingesters.cuts import Cut
 from kowalski.ingesters.recipe import Recipe
 from kowalski.ingesters.recipes import RECIPES, recipe_of
 from kowalski.ingesters.run import Failed, Result, files_in, go, stretches_of
+from kowalski.ingesters.source import source_of
 from kowalski.ingesters.work import Mode, Plan
 from kowalski.local import compose
 from kowalski.log import setup_logging
@@ -82,11 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
         plan, ingests = planned(arguments, recipe, config)
         bar.update(task, description=plan.target, total=total)
         result = go(plan, stretches, config.database, arguments.processes, lambda rows: bar.advance(task, rows))
-    result.failed = failed + result.failed
-    if plan.mode == "store" and not result.failed:
-        ingests.finish(
-            plan.target, {name: recipe.indexes(part) for part, name in plan.collections.items()}, plan.staged
-        )
+        result.failed = failed + result.failed
+        if plan.mode == "store" and not result.failed:
+            total, version = sum(file.stat().st_size for file in files), config.server.version
+            task = bar.add_task("sha256 of the files, bytes", total=total)
+            source = source_of(recipe, arguments.tag, arguments.path, files, arguments.max_docs, version, lambda size: bar.advance(task, size))  # fmt: skip
+            indexes = {name: recipe.indexes(part) for part, name in plan.collections.items()}
+            ingests.finish(plan.target, indexes, plan.staged, source)
     figures = summary(plan, result, ingests, len(files), monotonic() - started)
     if arguments.json:
         print(json_util.dumps(figures, indent=2))

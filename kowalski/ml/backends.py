@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,6 +31,13 @@ TENSORFLOW_ENVIRONMENT = {
 
 Inputs = Mapping[str, np.ndarray]
 """float32 arrays that a network takes: ``features``, shape (N, number of names), ``triplet``, shape (N, 63, 63, 3)."""
+
+
+class Backend(NamedTuple):
+    """What runs networks, ``onnx`` or ``tensorflow``, and its own version."""
+
+    name: str
+    version: str
 
 
 class Network(Protocol):
@@ -115,6 +122,12 @@ def choose_backend(setting: str) -> str:
     if setting != "auto":
         return setting
     return "tensorflow" if tensorflow_allowed() and _sees_gpu() else "onnx"
+
+
+def backend_of(name: str) -> Backend:
+    """A backend with its version; its package is loaded, if it was not yet."""
+    package = import_tensorflow() if name == "tensorflow" else importlib.import_module("onnxruntime")
+    return Backend(name, package.__version__)
 
 
 def tensorflow_allowed() -> bool:

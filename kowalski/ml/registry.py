@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kowalski.errors import ModelError
 from kowalski.log import get_logger
-from kowalski.ml.backends import Network, OnnxNetwork, TensorFlowNetwork, choose_backend, tensorflow_allowed
+from kowalski.ml.backends import Network, OnnxNetwork, TensorFlowNetwork, backend_of, choose_backend, tensorflow_allowed
 from kowalski.ml.scorer import Scorer
 from kowalski.ml.weights import STAND_INS, Model, find_models, onnx_path
 from kowalski.settings import ML, Config
@@ -25,7 +25,7 @@ def load_models(config: Config, survey: str, stand_ins: Path = STAND_INS) -> Sco
             networks.append((model, load_network(config.ml, model, backend)))
         except ModelError as error:
             problems[model.name] = str(error)
-    scorer = Scorer(networks, problems)
+    scorer = Scorer(networks, problems, backend_of(backend) if networks else None)
     for name, problem in scorer.problems.items():
         log.error("%s: alerts will have no score of %s: %s", survey, name, problem)
     loaded = ", ".join(f"{name} {version}" for name, version in scorer.versions.items())

@@ -11,7 +11,7 @@ from kowalski.alerts.cutouts import Stamps, readable_triplets
 from kowalski.alerts.features import derived_features
 from kowalski.errors import ModelError, PacketError
 from kowalski.log import get_logger
-from kowalski.ml.backends import Inputs, Network
+from kowalski.ml.backends import Backend, Inputs, Network
 from kowalski.ml.inputs import FeatureMatrix, feature_matrix
 from kowalski.ml.weights import Model
 
@@ -34,13 +34,17 @@ class Scorer:
     ----------
     networks : each model with its network
     versions : version by the name of each loaded network
+    backend : what runs them; None: there are none
     problems : what is wrong with each configured network that isn't loaded, by its name
     failures : how many alerts got no score since the start, by (network, what was at fault: `FAULTS`)
     needs_history : whether `score` has to be given histories
     """
 
-    def __init__(self, networks: Sequence[tuple[Model, Network]], problems: Mapping[str, str]):
+    def __init__(
+        self, networks: Sequence[tuple[Model, Network]], problems: Mapping[str, str], backend: Backend | None = None
+    ):
         self.networks = tuple(networks)
+        self.backend = backend
         self.versions = {model.name: model.version for model, _ in networks}
         self.problems = dict(problems)
         self.failures: Counter[tuple[str, str]] = Counter()

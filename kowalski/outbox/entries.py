@@ -43,6 +43,7 @@ def _candidate(each: Pass) -> dict[str, Any]:
         "filter_id": each.filter.filter_id,
         "group_id": each.filter.group_id,
         "fid": each.filter.fid,
+        "filter_state": each.filter.state,
         "permissions": list(each.filter.sight.permissions),
         "annotations": each.annotations,
         "update_annotations": each.filter.update_annotations,

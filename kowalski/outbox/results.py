@@ -81,6 +81,8 @@ def result_entries(survey: Survey, alerts: Iterable[Alert], passes: list[Pass], 
             "passed_at": now,
             "kafka": alert.document["kafka"],
             "filter_id": each.filter.filter_id,
+            "fid": each.filter.fid,
+            "filter_state": each.filter.state,
             "alert": _alert(alert, survey),
             "passed": {
                 "filter_id": each.filter.filter_id,

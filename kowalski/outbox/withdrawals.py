@@ -65,6 +65,8 @@ def withdrawal_entries(told: Iterable[Entry], moments: Mapping[int, float]) -> I
             "kafka",
             "filter_id",
             "group_id",
+            "fid",
+            "filter_state",
             "alert",
             "passed",
             "record",

@@ -36,13 +36,24 @@ Request = Mapping[str, Any]
 
 def follow_up_entries(entries: Iterable[Entry]) -> list[Entry]:
     """The outbox entries of the follow-up that some candidates ask for."""
-    common = ("survey", "candid", "objectId", "jd", "passed_at", "kafka", "filter_id", "group_id", "fid")
+    common = (
+        "survey",
+        "candid",
+        "objectId",
+        "jd",
+        "passed_at",
+        "kafka",
+        "filter_id",
+        "group_id",
+        "fid",
+        "filter_state",
+    )
     return [
         {
             "_id": follow_up_id(entry["survey"], entry["candid"], entry["filter_id"]),
             "kind": "followup",
             "lane": LANE,
-            **{name: entry[name] for name in common},
+            **{name: entry[name] for name in common if name in entry},
             "request": entry["auto_followup"],
         }
         for entry in entries

@@ -20,6 +20,7 @@ from kowalski.alerts.cutouts import read_stamp
 from kowalski.alerts.document import Alert
 from kowalski.alerts.pictures import COLOR_MAPS, INTERVALS, STRETCHES
 from kowalski.api.services.objects import merge_light_curve
+from kowalski.database.catalog_versions import CatalogVersions
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.settings import Database
 
@@ -218,6 +219,35 @@ def test_an_object_shows_what_its_reader_may_see(room: Room) -> None:
     assert shown
     assert room.refused("GET", "/api/objects/ztf/ZTF00nothing") == "ztf object ZTF00nothing not found"
     assert merge_light_curve([], {}, ZTF) == []
+
+
+def test_an_object_says_what_made_its_scores_and_matches(room: Room) -> None:
+    """In full; an alert from before that was noted says so, and who does not see all is not told how it was matched."""
+    alert = next(each for each in room.alerts if each.candidate["programid"] == 1)
+    path, aux = f"/api/objects/ztf/{alert.object_id}", room.database[ZTF.aux]
+    latest = max((each for each in room.alerts if each.object_id == alert.object_id), key=lambda each: each.jd)
+    assert room.call("GET", path).json()["data"]["provenance"] == {"scores": None, "catalogs": {}}
+    networks = {"braai": {"version": "d6_m9", "sha256": "ab" * 32, "inputs": ["triplet"], "features": [], "norms": {}}}
+    scores = {"backend": {"name": "onnx", "version": "1.20"}, "kowalski": "4.0.0", "networks": networks}
+    room.database["CLU_20190625"].insert_one({"_id": 1})
+    key = CatalogVersions(room.database).current(["CLU_20190625"])["CLU_20190625"]
+    made_of = {"_id": "m", "kind": "catalogs", "catalogs": {"CLU_20190625": key}, "recipes": {"CLU_20190625": "0"}}
+    room.database["provenance"].insert_many([{"_id": "s", "kind": "scores", "survey": "ZTF", **scores}, made_of])
+    room.database[ZTF.alerts].update_one({"candid": latest.candid}, {"$set": {"provenance": "s"}})
+    aux.update_one({"_id": alert.object_id}, {"$set": {"matched": {"candid": 1, "versions": "m"}}})
+    try:
+        found = room.call("GET", path).json()["data"]["provenance"]
+        assert found["scores"] == scores
+        assert found["catalogs"]["CLU_20190625"]["version"] == key
+        assert found["catalogs"]["CLU_20190625"]["is"].startswith("unknown, 1 rows as of ")
+        assert room.call("GET", path, who="public").json()["data"]["provenance"]["catalogs"] == {}
+        query = {"query_type": "find", "query": {"catalog": "provenance", "filter": {"_id": "s"}}}
+        assert room.call("POST", "/api/queries", query, who="public").json()["data"][0]["networks"] == networks
+    finally:
+        room.database[ZTF.alerts].update_one({"candid": latest.candid}, {"$unset": {"provenance": ""}})
+        aux.update_one({"_id": alert.object_id}, {"$unset": {"matched": ""}})
+        for name in ("provenance", "catalog_versions", "CLU_20190625"):
+            room.database[name].drop()
 
 
 def test_surveys(room: Room) -> None:

@@ -13,6 +13,7 @@ from kowalski.backup.documents import id_of, key_of, rank, split
 from kowalski.backup.journal import Journal
 from kowalski.backup.manifest import Manifest
 from kowalski.database.backup import Source
+from kowalski.database.catalog_versions import CatalogVersions
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.database.restore import Target
 from kowalski.errors import BackupError
@@ -160,3 +161,16 @@ def test_room_is_asked_for_before(mongo: MongoDatabase, mongo_settings: Database
     monkeypatch.setattr("kowalski.database.restore.Target.free", lambda self: 3)
     with pytest.raises(BackupError, match=r"the server has 0.0 GB of free disk"):
         restore(second, folder)
+
+
+def test_versions_of_catalogues_are_those_of_the_backup(mongo_settings: Database, second: MongoDatabase, folder: Path) -> None:  # fmt: skip
+    """Though the collections are new ones; what is restored over another catalogue is not taken for it."""
+    first = connect(mongo_settings)
+    first["Gaia_EDR3"].insert_many([{"_id": number} for number in range(4)])
+    source = {"recipe": "gaia", "tag": None, "files": 1, "names": ["g.fits"], "sha256": "ab" * 32}
+    key = CatalogVersions(first).ingested("Gaia_EDR3", source, datetime.now(UTC))
+    backup(mongo_settings, folder)
+    restore(second, folder)
+    assert CatalogVersions(second).current(["Gaia_EDR3"]) == {"Gaia_EDR3": key}
+    assert len(CatalogVersions(second).read([key])[key]["uuids"]) == 2
+    first.client.close()

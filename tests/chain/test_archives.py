@@ -3,6 +3,7 @@
 The system keeps its packets in the packet archive, out of which a night comes again as it was.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -144,6 +145,32 @@ def test_killed_half_way(chain: Any, tmp_path: Path) -> None:
     assert chain.database.archive_replays.count_documents({}) == 0
     status, said = replayed(chain, night)
     assert "500 packets of ZTF 20240301: 0 stored, 500 known already" in said
+
+
+def test_verified(chain: Any, tmp_path: Path) -> None:
+    """By the command, of the archived packets: what came through the whole system is the same when made again."""
+    chain.put_filters(filter_document(1, [{"$match": {"candid": {"$gt": 0}}}]))
+    packets = simulated(12, seed=43)
+    assert replayed(chain, tarball(tmp_path / "night.tar.gz", packets))[0] == 0
+    for candid in [*packets][:3]:
+        status, told = verified(chain, candid)
+        assert [each for each in told["rows"] if each["verdict"] not in ("same", "changed")] == []
+        assert (status, told["status"]) == (0, 0)
+        assert {each["section"] for each in told["rows"]} == {"document", "scores", "matches", "light curve", "filters", "outbox"}  # fmt: skip
+    chain.database.ZTF_alerts.update_one({"candid": int(candid)}, {"$set": {"candidate.fid": 9}})
+    status, told = verified(chain, candid)
+    assert status == 1
+    assert [each["thing"] for each in told["rows"] if each["verdict"] == "differs"] == ["candidate.fid"]
+    assert verified(chain, "1") == (2, {})
+
+
+def verified(chain: Any, candid: str) -> tuple[int, dict[str, Any]]:
+    """Exit status of the command, and what it says."""
+    command = [sys.executable, str(ROOT / "kowalski.py"), "verify", candid, "--json"]
+    environment = os.environ | {"KOWALSKI_CONFIG": str(chain.system.config_file)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout or "{}")
 
 
 def stored_by(chain: Chain) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -17,7 +17,13 @@ __all__ = ["mongo_settings", "shared_settings"]
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
 
+class _Server:
+    version = "4.0.0"
+
+
 class _Config:
+    server = _Server()
+
     def __init__(self, database: Database):
         self.database = database
 

@@ -11,7 +11,7 @@ def test_unfinished_work_is_named_and_how_it_goes_on(mongo: MongoDatabase) -> No
     ingests = Ingests(mongo)
     ingests.begin("Gaia_DR3", "gaia_dr3", ["Gaia_DR3"], staged=False)
     ingests.begin("NED", "ned", ["NED"], staged=False)
-    ingests.finish("NED", {}, staged=False)
+    ingests.finish("NED", {}, staged=False, source={})
     Rematches(mongo).begin("NED", {"ZTF": {"rows": 1}})
     ingestion, matching = _unfinished(mongo)
     assert ingestion.startswith("ingestion into Gaia_DR3, begun ")

@@ -81,6 +81,7 @@ def test_real_packets_are_stored_unchanged(worker: AlertWorker, mongo: MongoData
         assert stored is not None
         assert stored.pop("kafka")["offset"] == alert.packet.offset
         del stored["_id"], stored["trace"]
+        assert stored.pop("provenance") == worker.made_by["_id"]
         assert repr(stored) == repr(alert.document)
         assert isinstance(stored["candid"], Int64)
     assert (

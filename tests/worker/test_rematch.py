@@ -20,6 +20,7 @@ from kowalski.alerts.coordinates import position
 from kowalski.alerts.lightcurve import merged
 from kowalski.config import ROOT
 from kowalski.crossmatch.rematch import Pace, Rematch, plan, surveys_with
+from kowalski.database.catalog_versions import CatalogVersions
 from kowalski.database.catalogs import Catalogs
 from kowalski.database.client import MongoDatabase
 from kowalski.database.rematches import Rematches, Standing
@@ -89,6 +90,9 @@ def test_a_new_catalogue(absent: MongoDatabase) -> None:
         assert (matched["at"], matched["candid"]) == (was["at"], was["candid"])
         assert (matched["catalogs"], matched["absent"], matched["failed"]) == (["Gaia_EDR3", CATALOG], [], [])
         assert list(matched["made"]) == [CATALOG]
+        record = absent["provenance"].find_one({"_id": matched["made_of"][CATALOG]}) or {}
+        assert record["catalogs"] == CatalogVersions(absent).current([CATALOG])
+        assert matched["versions"] == was["versions"]
         assert standing.begun <= matched["made"][CATALOG] <= standing.finished_at  # type: ignore[operator]
 
 

@@ -53,6 +53,7 @@ class AstronomicalObject(BaseModel):
     linked: list[dict[str, Any]] = Field(description="objects of other surveys at this place: survey, objectId, distance_arcsec")
     cross_matches: dict[str, Any]
     classifications: dict[str, Any] = Field(description="scores of the latest alert; labels by candid")
+    provenance: dict[str, Any] = Field(description="scores: networks (version, sha256 of the weights), backend and Kowalski's version that made those of the latest alert; catalogs: the version of each that the object was matched with")
 
 
 class Salt2Fit(BaseModel):

@@ -9,6 +9,7 @@ from kowalski.alerts.parts import joined
 from kowalski.alerts.survey import Survey, known_surveys
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.cutouts import find_survey
+from kowalski.api.services.provenance import provenance_of
 from kowalski.api.services.reads import PLAIN, Reads
 from kowalski.database.links import COLLECTION as LINKS
 from kowalski.database.links import Link, end_of, links_of
@@ -74,6 +75,7 @@ async def read_object(name: str, object_id: str, reads: Reads, bands: Bands) -> 
             "scores": latest.get("classifications") or {},
             "labels": {str(row.pop("_id")): row async for row in labels},
         },
+        "provenance": await provenance_of(latest, aux, reads),
     }
 
 

@@ -24,9 +24,9 @@ PLACED = {"programid": "int", "pid": "long", "ra": "double", "dec": "double"}
 #: and what forced photometry is stored with
 FORCED = dict.fromkeys(("mag", "magerr", "snr", "limmag3sig", "limmag5sig", "alert_mag", "alert_ra", "alert_dec"), "double")  # fmt: skip
 OTHERS: dict[str, dict[str, Any]] = {
-    "scores": {"objectId": "string", "candid": "long", "jd": "double", "model": "string", "score": "double", "version": "string"},
-    "matches": {"objectId": "string", "candid": "long", "jd": "double", "catalogue": "string", "row_id": "string", "distance_arcsec": "double", "row": "string"},
-    "passes": {"objectId": "string", "candid": "long", "jd": "double", "filter_id": "long", "group_id": "long", "fid": "string", "passed_at": MOMENT, "annotations": "string"},
+    "scores": {"objectId": "string", "candid": "long", "jd": "double", "model": "string", "score": "double", "version": "string", "provenance": "string"},
+    "matches": {"objectId": "string", "candid": "long", "jd": "double", "catalogue": "string", "row_id": "string", "distance_arcsec": "double", "row": "string", "provenance": "string"},
+    "passes": {"objectId": "string", "candid": "long", "jd": "double", "filter_id": "long", "group_id": "long", "fid": "string", "filter_state": "string", "passed_at": MOMENT, "annotations": "string"},
     "salt2": {
         "objectId": "string", "candid": "long", "jd": "double", "model": "string", "version": "string", "z": "double", "z_source": "string",
         **dict.fromkeys(("t0", "x0", "x1", "c", "chi2"), "double"), "ndof": "long", "covariance": {"type": "array", "items": "double"},

@@ -10,7 +10,7 @@ from kowalski.archive.tables.arrow import Kind
 from kowalski.archive.tables.fitting import Document, Row, text_of
 
 #: fields of an alert that are not the packet's: derived from others, with tables of their own, or not final yet
-DERIVED = ("_id", "coordinates", "classifications", "trace", "withdrawal_told")
+DERIVED = ("_id", "coordinates", "classifications", "provenance", "trace", "withdrawal_told")
 VERSION = "_version"
 
 
@@ -39,7 +39,7 @@ class Rows:
             if isinstance(score, int | float) and not isinstance(score, bool):
                 version = classifications.get(f"{model}{VERSION}")
                 said = {"model": model, "score": float(score), "version": None if version is None else str(version)}
-                yield {**about, **said}
+                yield {**about, **said, "provenance": document.get("provenance")}
 
     def detection(self, document: Document) -> Row:
         """The point that an alert itself is."""
@@ -66,10 +66,12 @@ class Rows:
         """The rows of catalogues that an object matches."""
         first = aux.get("first_alert") or {}
         about = {"objectId": object_id, "candid": first.get("candid"), "jd": first.get("jd")}
+        matched = aux.get("matched") or {}
         for catalogue, rows in (aux.get("cross_matches") or {}).items():
+            made_of = (matched.get("made_of") or {}).get(catalogue, matched.get("versions"))
             for row in rows or ():
                 said = {"catalogue": catalogue, "row_id": str(row.get("_id")), "row": text_of(row)}
-                yield {**about, **said, "distance_arcsec": _distance(first, row)}
+                yield {**about, **said, "distance_arcsec": _distance(first, row), "provenance": made_of}
 
     def passed(self, document: Document) -> Row:
         """An alert's pass of a filter."""

@@ -1,0 +1,103 @@
+"""The packet that an alert is verified with: out of the packet archive, or else what the stored alert still has of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kowalski.alerts.decode import Packet
+from kowalski.alerts.document import Alert, read_batch, read_record
+from kowalski.alerts.lightcurve import as_of
+from kowalski.alerts.points import plain
+from kowalski.alerts.survey import Survey
+from kowalski.alerts.wire import Schemas
+from kowalski.archive.packets.reading import Kept, PacketArchive
+from kowalski.errors import ArchiveError, PacketError, VerifyError
+from kowalski.filters.enrich import OWN
+
+Document = Mapping[str, Any]
+
+#: fields of a stored alert that no packet has
+OURS = frozenset({"_id", "classifications", "coordinates", *OWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An alert made of a packet anew.
+
+    Attributes
+    ----------
+    archived : whether it is made of the packet as received; else of what the stored alert and its object have of it
+    remark : what is to be said of it
+    """
+
+    alert: Alert
+    archived: bool
+    remark: str
+
+
+def source_of(stored: Document, aux: Document, survey: Survey, archive: PacketArchive, schemas: Schemas) -> Source:
+    """The alert anew: of the message that brought it, of another with the same alert, or of what is stored, the first that is to be had.
+
+    Raises
+    ------
+    VerifyError : the message can't be read any more, or the stored alert has not enough of it
+    """
+    found, said = _kept(stored, survey, archive)
+    if found is not None:
+        try:
+            data = found.received() if found.whole is not None else found.fixed()
+        except ArchiveError as error:
+            return Source(rebuilt(stored, aux, survey), False, f"the archived packet can't be read ({error}): verified with what the stored alert has of it")  # fmt: skip
+        if data is not None:
+            return Source(_read(data, found, int(stored["candid"]), survey, schemas), True, said)
+    remark = f"{archive.folder} holds no packet of it: verified with what the stored alert has of it, so its fields are compared with nothing"
+    return Source(rebuilt(stored, aux, survey), False, remark)
+
+
+def _kept(stored: Document, survey: Survey, archive: PacketArchive) -> tuple[Kept | None, str]:
+    """The archived message, the one that brought the alert before others; and what is to be said of it."""
+    origin = stored.get("kafka") or {}
+    night = survey.night_of(origin.get("topic") or "")
+    candid = int(stored["candid"])
+    found = (archive.find(candid, survey.name, night) if night else []) or archive.find(candid, survey.name)
+    if not found:
+        return None, ""
+    place = tuple(origin.get(name) for name in ("topic", "partition", "offset"))
+    own = [each for each in found if (each.entry.topic, each.entry.partition, each.entry.offset) == place]
+    chosen = (own or found)[0]
+    named = f"{chosen.entry.topic}:{chosen.entry.partition}:{chosen.entry.offset}"
+    said = f"packet {named} of the archive"
+    return chosen, said if own or not origin else f"{said}, which is not the message that brought the alert"
+
+
+def _read(data: bytes, kept: Kept, candid: int, survey: Survey, schemas: Schemas) -> Alert:
+    entry = kept.entry
+    packet = Packet(data, entry.topic, entry.partition, entry.offset, entry.timestamp, kept=True)
+    alerts, refusals = read_batch([packet], survey, schemas)
+    for alert in alerts:
+        if alert.candid == candid:
+            return alert
+    why = f"{refusals[0].reason}: {refusals[0].detail}" if refusals else f"it holds no alert {candid}"
+    raise VerifyError(f"candid {candid}: its archived packet can't be processed any more: {why}")
+
+
+def rebuilt(stored: Document, aux: Document, survey: Survey) -> Alert:
+    """The alert of what is stored: its document, and its object's history as it was known then.
+
+    Raises
+    ------
+    VerifyError : something that each packet has is not there
+    """
+    record = {name: value for name, value in stored.items() if name not in OURS}
+    jd = (record.get("candidate") or {}).get("jd")
+    if isinstance(jd, float):
+        record |= {each.field: [plain(point) for point in as_of(aux, each, jd)] for each in survey.histories}
+    origin = stored.get("kafka") or {}
+    message = {name: origin[name] for name in ("topic", "partition", "offset", "timestamp") if name in origin}
+    try:
+        alert = read_record(record, Packet(b"", **message), survey)
+    except PacketError as error:
+        raise VerifyError(f"candid {stored['candid']}: no packet to verify it with: none is archived, and of the stored alert it can't be made again: {error}") from None  # fmt: skip
+    if "coordinates" in stored:
+        alert.document["coordinates"] = stored["coordinates"]
+    return alert
