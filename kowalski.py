@@ -301,6 +301,9 @@ def main() -> int:
             return run(chosen.command, chosen.arguments)
         except KowalskiError as error:
             say(str(error))
+            hint = getattr(error, "hint", "")
+            if hint:
+                say(hint)
             return 1
     except KeyboardInterrupt:
         return 130

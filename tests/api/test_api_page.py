@@ -118,3 +118,27 @@ def test_the_types_of_query_that_the_section_must_show() -> None:
         text = "\n".join(blocks(language))
         for kind in ("find", "cone_search", "near", "aggregate", "skymap"):
             assert f'"query_type": "{kind}"' in text
+
+
+# the pages that begin with the API
+
+QUICKSTART, GUIDE = ((ROOT / "docs" / name).read_text() for name in ("quickstart.md", "astronomers.md"))
+
+
+def test_the_queries_of_the_quick_start_work(page_api: Api, tmp_path: Path) -> None:
+    """As `demo` prints them, with its own port and password."""
+    (script,) = (block for block in re.findall(r"^```sh\n(.*?)^```$", QUICKSTART, re.M | re.S) if "PORT" in block)
+    (program,) = re.findall(r"^```python\n(.*?)^```$", QUICKSTART, re.M | re.S)
+    (answer,) = run_shell(here(script.replace("127.0.0.1:PORT", "localhost:4000"), page_api), tmp_path)
+    assert answer["status"] == "success"
+    assert all(row["classifications"]["braai"] > 0.9 for row in answer["data"])
+    known: dict[str, Any] = {}
+    program = program.replace("port=PORT", f"port={page_api.port}").replace("k.query(", "answer = k.query(")
+    exec(here(program, page_api), known)
+    assert known["answer"]["default"]["data"] > 0
+
+
+def test_the_first_session_of_the_guide_works(page_api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.M | re.S)
+    exec(here(program, page_api), {})
+    assert re.fullmatch(r"ZTF\w+ [1-9]\d* points, \[.*\]\n", capsys.readouterr().out)
