@@ -9,6 +9,18 @@ RUN .venv/bin/pip install --no-cache-dir --constraint requirements.txt --group a
  && install --directory --owner 10001 --group 0 --mode 0770 state \
  && install --directory --owner 10001 --group 0 --mode 0755 state/metrics
 
+# the pages that the API serves at /docs; what makes them stays out of the image
+FROM build AS docs
+RUN .venv/bin/python -m ensurepip && .venv/bin/python -m pip install --no-cache-dir pip==25.3 \
+ && .venv/bin/python -m pip install --no-cache-dir --constraint requirements.txt --group docs
+COPY CHANGELOG.md CONTRIBUTING.md LICENSE README.md config.defaults.yaml kowalski.py ./
+COPY kubernetes/README.md kubernetes/README.md
+COPY models/stand-ins/README.md models/stand-ins/README.md
+COPY benchmarks benchmarks
+COPY docs docs
+COPY kowalski kowalski
+RUN .venv/bin/python kowalski.py docs
+
 FROM python:3.11-slim-bookworm
 ENV PATH=/kowalski/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 USING_DOCKER=true KOWALSKI_ROLE=api \
     KOWALSKI__LOCAL__FOLDER=/tmp/kowalski KOWALSKI__LOCAL__MIN_FREE_GB=0 HOME=/kowalski/data/local
@@ -23,6 +35,8 @@ COPY tools tools
 COPY benchmarks benchmarks
 COPY tests tests
 COPY kowalski kowalski
+COPY docs docs
+COPY --from=docs /kowalski/data/docs data/docs
 USER 10001:0
 VOLUME /kowalski/data/local
 EXPOSE 4000

@@ -25,6 +25,7 @@ COPY models/stand-ins models/stand-ins
 COPY tools tools
 COPY benchmarks benchmarks
 COPY tests tests
+COPY docs docs
 COPY kowalski kowalski
 USER 10001:0
 VOLUME /kowalski/data/local

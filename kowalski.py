@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 ROOT = os.path.dirname(os.path.realpath(__file__))
 OLDEST, NEWEST = (3, 11), (3, 13)
@@ -32,6 +32,8 @@ class Command(NamedTuple):
     passes_through: bool = False
     #: it needs the database or the dask clusters: where there are containers it runs in one of them
     inside: bool = False
+    #: it needs no package: it runs on whatever Python there is, without .venv
+    bare: bool = False
 
 
 COMMANDS = {
@@ -74,6 +76,23 @@ COMMANDS = {
     "new-survey": Command("kowalski.local.new_survey", "a survey's first module, settings and test, from a packet"),
     "migrate": Command("kowalski.local.migrate", "what a database of Kowalski 3 needs, and do it", inside=True),
     "benchmark": Command("benchmarks.chain", "measure the whole chain on this machine"),
+    "docs": Command("kowalski.local.docs", "this documentation as a site, which the API serves at /docs"),
+    "completion": Command(
+        "kowalski.local.completion", "what makes a shell complete these commands by Tab", True, bare=True
+    ),
+}
+
+#: what a newcomer needs, in this order
+FIRST = ("demo", "up", "status")
+#: what one wants to do -> the commands for it; a command that stands nowhere is shown at the end
+GROUPS = {
+    "run it": ("up", "down", "status", "logs", "build", "models"),
+    "look after a night": ("night", "ledger", "verify", "quarantine", "outbox", "replay"),
+    "put data in": ("ingest", "seed", "rematch", "migrate"),
+    "keep data": ("backup", "restore", "archive", "tables"),
+    "choose alerts": ("filter", "watchlist"),
+    "use several machines": ("workers", "certificates"),
+    "try it and develop it": ("demo", "test", "benchmark", "schema", "new-survey", "docs", "completion"),
 }
 
 
@@ -193,29 +212,77 @@ def ensure_environment() -> None:
     os.execv(environment.python, [environment.python, os.path.join(ROOT, "kowalski.py"), *sys.argv[1:]])
 
 
+def overview() -> str:
+    """All commands by what one wants to do; those that a newcomer needs come first."""
+
+    def lines(names: tuple) -> list:
+        return [f"  {name:12} {COMMANDS[name].help}" for name in names]
+
+    grouped = {name for names in GROUPS.values() for name in names}
+    groups = {**GROUPS, "more": tuple(name for name in COMMANDS if name not in grouped)}
+    texts = ["the first three:", *lines(FIRST)]
+    for heading, names in groups.items():
+        if names:
+            texts += ["", f"to {heading}:" if names in GROUPS.values() else f"{heading}:", *lines(names)]
+    return "\n".join(
+        [*texts, "", "./kowalski.py COMMAND --help tells more, with examples; all else stands in docs/ (README.md)"]
+    )
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors say what to do next."""
+
+    def error(self, message: str) -> NoReturn:
+        """The end of the program, in two lines: what is wrong, and what there is instead."""
+        self.exit(2, f"{self.prog}: {message}\n{self.prog} --help tells what there is\n")
+
+
 def parse(arguments: list) -> argparse.Namespace:
-    """The command of a command line, and what follows it."""
-    table = "\n".join(f"  {name:12} {command.help}" for name, command in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="kowalski.py",
-        description=str(__doc__).splitlines()[0],
-        epilog=f"commands:\n{table}\n\n./kowalski.py COMMAND --help tells more",
+    """The command of a command line, and what follows it; the end of the program where there is no such command."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        about = str(__doc__).splitlines()[0]
+        print(f"{about}\n\n./kowalski.py COMMAND ...\n\n{overview()}")
+        sys.exit(0)
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(
+            f"./kowalski.py: there is no command {name}{meant(name)}\n./kowalski.py --help has all of them",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    return argparse.Namespace(command=name, arguments=arguments[1:])
+
+
+def meant(name: str) -> str:
+    """A question after the command that looks most like a name; empty where none does."""
+    import difflib
+
+    known = {command.replace("-", ""): command for command in COMMANDS}
+    like = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), known, n=1, cutoff=0.6)
+    return f": did you mean {known[like[0]]}?" if like else ""
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of a command, with examples of it."""
+    from kowalski.local.examples import examples_of
+
+    parser = Parser(
+        prog=f"./kowalski.py {name}",
+        description=COMMANDS[name].help,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those below")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
-    return parser.parse_args(arguments)
+    importlib.import_module(COMMANDS[name].module).add_arguments(parser)
+    parser.epilog = "\n\n".join(filter(None, (parser.epilog, examples_of(name))))
+    return parser
 
 
 def run(name: str, arguments: list) -> int:
     """Run a command; its exit status."""
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
-    if command.passes_through:
+    if command.passes_through and arguments[:1] not in (["-h"], ["--help"]):
         return int(module.run(argparse.Namespace(arguments=arguments)))
-    parser = argparse.ArgumentParser(prog=f"kowalski.py {name}", description=command.help)
-    module.add_arguments(parser)
-    options = parser.parse_args(arguments)
+    options = parser_of(name).parse_args(arguments)
     if command.inside:
         from kowalski.local import compose
 
@@ -228,6 +295,8 @@ def main() -> int:
     """The command line: an error that Kowalski knows is one line, Ctrl-C is none."""
     try:
         chosen = parse(sys.argv[1:])
+        if COMMANDS[chosen.command].bare:
+            return run(chosen.command, chosen.arguments)
         ensure_environment()
         from kowalski.errors import KowalskiError
 
@@ -235,6 +304,9 @@ def main() -> int:
             return run(chosen.command, chosen.arguments)
         except KowalskiError as error:
             say(str(error))
+            hint = getattr(error, "hint", "")
+            if hint:
+                say(hint)
             return 1
     except KeyboardInterrupt:
         return 130

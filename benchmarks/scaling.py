@@ -2,7 +2,7 @@
 
 python -m benchmarks.scaling [--benchmark FILE] [--disk FILE] [--write]
 
-Without FILE the figures are those that the README (speed) and docs/scaling.md (bytes) have.
+Without FILE the figures are those that docs/speed.md and docs/scaling.md (bytes) have.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 from kowalski.config import ROOT
 
-README, DOCUMENT = ROOT / "README.md", ROOT / "docs" / "scaling.md"
+SPEED, DOCUMENT = ROOT / "docs" / "speed.md", ROOT / "docs" / "scaling.md"
 BEGIN, END = "<!-- scaling:begin -->", "<!-- scaling:end -->"
 
 #: share of a core that is planned with: the rest is for queries, the system and what nobody thought of
@@ -123,9 +123,9 @@ def tables(benchmark: dict[str, Any], disk: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"One process has one core: the most it can do is {limits}."])
 
 
-def readme_benchmark() -> dict[str, Any]:
-    """The figures that the README shows."""
-    text = README.read_text()
+def shown_benchmark() -> dict[str, Any]:
+    """The figures that docs/speed.md shows."""
+    text = SPEED.read_text()
     shown = text[text.index("<!-- benchmark:begin -->") : text.index("<!-- benchmark:end -->")]
     figures: dict[str, Any] = json.loads(re.findall(r"```json\n(.*?)```", shown, re.DOTALL)[0])
     return figures
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--disk", type=Path, metavar="FILE", help="what python -m benchmarks.disk printed")
     parser.add_argument("--write", action="store_true", help="put them into docs/scaling.md")
     arguments = parser.parse_args()
-    benchmark = json.loads(arguments.benchmark.read_text()) if arguments.benchmark else readme_benchmark()
+    benchmark = json.loads(arguments.benchmark.read_text()) if arguments.benchmark else shown_benchmark()
     disk = json.loads(arguments.disk.read_text()) if arguments.disk else document_disk()
     made = tables(benchmark, disk)
     if arguments.write:

@@ -123,7 +123,7 @@ class Dispatcher:
             try:
                 return connect_client(self.survey, settings, timeout="5s", name=f"broker-{self.survey}")
             except OSError as error:
-                log.warning("no scheduler at %s yet: %s", settings.address, error)
+                log.warning("no scheduler at %s yet, ./kowalski.py up starts it: %s", settings.address, error)
                 time.sleep(1)
         raise StreamError(f"stopped while there was no scheduler at {settings.address}")
 

@@ -12,10 +12,14 @@ class KowalskiError(Exception):
     retriable = False
     http_status = 500
     wait_s: float | None = None
+    #: what somebody at a terminal may do next, where the text can't know
+    hint = ""
 
 
 class ConfigError(KowalskiError):
     """The settings are wrong: the text names the key's path."""
+
+    hint = "config.defaults.yaml has every setting with what it means; docs/configuration.md tells which files are read"
 
 
 class PacketError(KowalskiError):
@@ -107,6 +111,7 @@ class DatabaseUnavailable(DatabaseError):
 
     retriable = True
     http_status = 503
+    hint = "./kowalski.py status says what runs, ./kowalski.py up starts it; database.host and database.port say where MongoDB is looked for"
 
 
 class BackupError(KowalskiError):

@@ -16,6 +16,7 @@ from kowalski.alerts.survey import Survey
 from kowalski.config import ROOT, build, merge, settings_tree
 
 README = (ROOT / "README.md").read_text()
+SURVEYS = (ROOT / "docs" / "surveys.md").read_text()
 DEFAULTS = (ROOT / "config.defaults.yaml").read_text()
 DOCUMENTS = sorted(
     [
@@ -29,9 +30,9 @@ DOCUMENTS = sorted(
 MACHINE_PATH = re.compile(r"(?<![\w.:])/(?:work|farm|home|root|Users)/\w+")
 
 
-def blocks(language: str) -> list[str]:
-    """The README's fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    """The fenced blocks of one language in a document, those of lists too."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
 
 
 # settings
@@ -61,8 +62,16 @@ def test_every_setting_is_explained() -> None:
     assert [name for name in names if not any(re.fullmatch(pattern, name) for pattern in elsewhere)] == []
 
 
-@pytest.mark.parametrize("block", [block for block in blocks("yaml") if block.startswith("kowalski:")])
-def test_settings_shown_in_the_readme_are_valid(block: str) -> None:
+SETTINGS_SHOWN = {
+    f"{document.stem}-{number}": block
+    for document in DOCUMENTS
+    for number, block in enumerate(blocks("yaml", document.read_text()))
+    if block.startswith("kowalski:")
+}
+
+
+@pytest.mark.parametrize("block", SETTINGS_SHOWN.values(), ids=SETTINGS_SHOWN)
+def test_settings_shown_are_valid(block: str) -> None:
     shown = yaml.safe_load(block)
     assert list(shown) == ["kowalski"]
     build(merge(settings_tree([], environment={}), shown["kowalski"]))
@@ -105,15 +114,15 @@ def test_every_option_stands_in_its_commands_row() -> None:
 
 @pytest.mark.parametrize("tool", sorted((ROOT / "tools").glob("*.py")), ids=lambda path: path.name)
 def test_every_tool_is_named(tool: Path) -> None:
-    assert f"tools/{tool.name}" in README
+    assert f"tools/{tool.name}" in (ROOT / "docs" / "commands.md").read_text()
 
 
 # how to add something
 
 
-def test_the_survey_of_the_readme_is_one() -> None:
-    (block,) = (block for block in blocks("python") if "SURVEY" in block)
-    namespace = {"__name__": "readme"}
+def test_the_survey_shown_is_one() -> None:
+    (block,) = (block for block in blocks("python", SURVEYS) if "SURVEY" in block)
+    namespace = {"__name__": "page"}
     exec(block, namespace)
     survey: object = namespace["SURVEY"]
     assert isinstance(survey, Survey)
@@ -121,8 +130,7 @@ def test_the_survey_of_the_readme_is_one() -> None:
 
 
 def test_every_attribute_of_a_survey_is_explained() -> None:
-    section = README.split("## Adding a survey")[1].split("\n## ")[0]
-    assert [field.name for field in dataclasses.fields(Survey) if f"`{field.name}`" not in section] == []
+    assert [field.name for field in dataclasses.fields(Survey) if f"`{field.name}`" not in SURVEYS] == []
 
 
 # other documents

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scaling import DOCUMENT, document_disk, needs, plans, readme_benchmark, tables, with_tables
+from benchmarks.scaling import DOCUMENT, document_disk, needs, plans, shown_benchmark, tables, with_tables
 from kowalski.alerts.survey import get_survey, known_surveys
 from kowalski.config import ROOT
 from kowalski.database.alerts import alert_indexes
@@ -16,9 +16,9 @@ from kowalski.database.outbox import Outbox
 SHARDED = re.findall(r'sh\.shardCollection\("kowalski\.(\w+)", \{(\w+): "hashed"\}\)', (ROOT / "docs" / "sharding.md").read_text())  # fmt: skip
 
 
-def test_the_document_has_the_tables_of_the_readmes_figures() -> None:
+def test_the_document_has_the_tables_of_the_figures_shown() -> None:
     text = DOCUMENT.read_text()
-    assert with_tables(text, tables(readme_benchmark(), document_disk())) == text
+    assert with_tables(text, tables(shown_benchmark(), document_disk())) == text
 
 
 def test_what_is_needed_follows_from_the_figures() -> None:
@@ -46,7 +46,7 @@ def test_what_is_needed_follows_from_the_figures() -> None:
 
 
 def test_figures_that_change_change_the_tables() -> None:
-    benchmark, disk = readme_benchmark(), document_disk()
+    benchmark, disk = shown_benchmark(), document_disk()
     slower = json.loads(json.dumps(benchmark))
     slower["cpu_ms_per_alert"]["worker"] *= 10
     assert tables(slower, disk) != tables(benchmark, disk)

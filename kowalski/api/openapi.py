@@ -35,9 +35,7 @@ Document = dict[str, Any]
 
 def make_document(routes: Iterable[Route], server: Server) -> Document:
     """The description of all routes."""
-    routes = [
-        route for route in routes if route.method != "HEAD" and (route.path == "/" or not route.path.endswith("/"))
-    ]
+    routes = [route for route in routes if route.method != "HEAD" and route.described]
     schemas = _Schemas(routes)
     paths: dict[str, Document] = {}
     for route in routes:

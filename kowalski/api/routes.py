@@ -27,6 +27,7 @@ from kowalski.api.handlers import (
     objects,
     queries,
     root,
+    site,
     skymaps,
     tokens,
     triggers,
@@ -78,6 +79,7 @@ class Route:
     answer : type of the answer's ``data``, or of the ``whole`` answer, for the documentation
     content : media type of the answer
     conflicts : whether it may answer 409
+    described : whether the documentation of the API tells of it; what serves pages to browsers is none of the API
     """
 
     method: str
@@ -92,6 +94,7 @@ class Route:
     whole: bool = False
     content: str = "application/json"
     conflicts: bool = False
+    described: bool = True
 
 
 def _trigger_routes(path: str, get: Any, put: Any, delete: Any) -> list[Route]:
@@ -113,9 +116,11 @@ ROUTES = (
     Route("GET", "/health/ready", health.ready, Access.ANYBODY),
     Route("GET", "/metrics", metrics.get, Access.ANYBODY, content="text/plain"),
     Route("GET", "/docs/api", docs.page, Access.ANYBODY, content="text/html"),
-    Route("GET", "/docs/api/", docs.page, Access.ANYBODY, content="text/html"),
+    Route("GET", "/docs/api/", docs.page, Access.ANYBODY, content="text/html", described=False),
     Route("GET", "/docs/api/openapi.json", docs.document, Access.ANYBODY, whole=True),
     Route("GET", "/docs/api/redoc.js", docs.script, Access.ANYBODY, content="text/javascript"),
+    Route("GET", "/docs", site.begin, Access.ANYBODY, content="text/html", described=False),
+    Route("GET", "/docs/{path:.*}", site.page, Access.ANYBODY, content="*/*", described=False),
     Route("POST", "/api/auth", login.log_in, Access.ANYBODY, body=TypeAdapter(Login), answer=LoggedIn, whole=True),
     Route("POST", "/api/users", users.add, Access.ADMIN, body=TypeAdapter(NewUser)),
     Route("GET", "/api/users", users.show_all, Access.ADMIN),

@@ -14,6 +14,7 @@ from kowalski.archive.packets.reading import ArchiveFile, Kept, PacketArchive
 from kowalski.config import ROOT, load_config
 from kowalski.errors import ArchiveError
 from kowalski.local import compose
+from kowalski.local.bars import working
 from kowalski.log import setup_logging
 from kowalski.night.dates import night_from
 from kowalski.settings import Config
@@ -72,7 +73,8 @@ def _inside(arguments: argparse.Namespace) -> int:
 def _get(arguments: argparse.Namespace, config: Config, archive: PacketArchive) -> int:
     survey = get_survey(arguments.survey).name if arguments.survey else None
     target = _target(arguments.output)
-    found = archive.find(arguments.candid, survey, arguments.night)
+    with working(f"looking for candid {arguments.candid}"):
+        found = archive.find(arguments.candid, survey, arguments.night)
     kept = _one(found, arguments.candid, archive)
     data = kept.fixed() if arguments.fixed else kept.received()
     if data is None:
@@ -128,8 +130,9 @@ def _file_of(kept: Kept) -> ArchiveFile:
 
 
 def _list(arguments: argparse.Namespace, config: Config, archive: PacketArchive) -> int:
-    rows = [row for survey in archive.surveys() for night in archive.nights(survey)
-            if arguments.night in (None, night) for row in _rows(archive, survey, night, arguments.night is None)]  # fmt: skip
+    with working(f"looking through {archive.folder}"):
+        rows = [row for survey in archive.surveys() for night in archive.nights(survey)
+                if arguments.night in (None, night) for row in _rows(archive, survey, night, arguments.night is None)]  # fmt: skip
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -177,6 +180,7 @@ def _shown(value: Any) -> str:
 def _close(arguments: argparse.Namespace, config: Config, archive: PacketArchive) -> int:
     keeper, closed = Keeper(config), 0
     for survey in [get_survey(arguments.survey).name] if arguments.survey else archive.surveys():
-        closed += keeper.close(survey, arguments.night)
+        with working(f"closing the files of {survey}"):
+            closed += keeper.close(survey, arguments.night)
     print(f"{closed} files closed; {'they are uploaded by the archive-keeper' if keeper.remote else 'archive.remote is null: they stay here'}")  # fmt: skip
     return 0

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from kowalski.config import ROOT, in_container, load_config
 from kowalski.errors import LocalError
+from kowalski.local.bars import working
 from kowalski.local.secrets import write_missing
 from kowalski.local.system import RUNS, LocalSystem
 from kowalski.settings import Config
@@ -30,8 +31,10 @@ def settings_with_mongodb(alone: bool = False) -> Iterator[Config]:
             "Kowalski is up: ./kowalski.py down stops it, and the MongoDB is then started for this command"
         )
     try:
-        system.start(["mongod"])
+        with working("starting MongoDB"):
+            system.start(["mongod"])
         yield system.config
     finally:
         if not running:
-            system.stop()
+            with working("stopping MongoDB"):
+                system.stop()

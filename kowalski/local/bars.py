@@ -1,4 +1,4 @@
-"""Progress bars for bytes, and for what can be counted."""
+"""Progress bars for bytes, for what can be counted, and for what can't."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,9 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    SpinnerColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -21,6 +23,7 @@ COLUMNS = (
     TransferSpeedColumn(),
     TimeRemainingColumn(),
 )
+UNCOUNTED = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
 COUNTED = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -38,3 +41,11 @@ def counting_bar(total: int, description: str) -> Iterator[Callable[[int], None]
     with Progress(*COUNTED, console=Console(stderr=True)) as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def working(doing: str) -> Iterator[None]:
+    """Whoever watches a terminal sees what is being done, and for how long; nothing of it stays, and nothing of it is in a file."""
+    with Progress(*UNCOUNTED, console=Console(stderr=True), transient=True) as line:
+        line.add_task(doing, total=None)
+        yield

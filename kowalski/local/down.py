@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kowalski.errors import LocalError
 from kowalski.local import compose
+from kowalski.local.bars import working
 from kowalski.local.system import LocalSystem
 
 #: what `up` makes in its folder; nothing else there is ever removed
@@ -32,10 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.wipe:
         _confirm(f"the database and the message log in {system.folder}", arguments.yes)
     running = bool(system.processes())
-    system.stop()
+    with working("stopping: what is under way is finished"):
+        system.stop()
     print("Kowalski is down" if running else "nothing was running")
     if arguments.wipe:
-        _wipe(system.folder)
+        with working(f"deleting what is in {system.folder}"):
+            _wipe(system.folder)
         print(f"{system.folder} is wiped")
     return 0
 

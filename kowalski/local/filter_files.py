@@ -29,6 +29,7 @@ from kowalski.filters.files import (
     read_filter_file,
 )
 from kowalski.filters.run import FilterRunner
+from kowalski.local.bars import working
 from kowalski.local.system import LocalSystem
 
 #: ms that a filter may take here
@@ -102,7 +103,8 @@ def _runner_of() -> Iterator[Filters]:
     with tempfile.TemporaryDirectory(prefix="kowalski-filter-") as folder:
         system = LocalSystem.isolated(Path(folder), receiver=False)
         try:
-            system.start(["mongod"])
+            with working("starting a MongoDB to run filters in"):
+                system.start(["mongod"])
             yield Filters(connect(system.config.database), connect(system.config.database, "reader"))
         finally:
             system.stop()

@@ -12,6 +12,7 @@ from kowalski.config import load_config
 from kowalski.database.client import connect
 from kowalski.database.ledger import Ledger
 from kowalski.errors import StreamError
+from kowalski.local.bars import working
 from kowalski.night.dates import night_from
 from kowalski.night.ledger import Account, Books, books_of
 
@@ -35,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     database = connect(config.database)
     try:
         night = f"{night_from(arguments.night):%Y%m%d}" if arguments.night else latest_night(Ledger(database))
-        books = books_of(night, database, config.kafka.topics)
+        with working(f"closing the books of {night}"):
+            books = books_of(night, database, config.kafka.topics)
     finally:
         database.client.close()
     if not books.accounts:

@@ -17,6 +17,7 @@ from kowalski.database.migration import Migration
 from kowalski.errors import FilterError
 from kowalski.filters.compile import parse_pipeline
 from kowalski.filters.definition import compile_filter
+from kowalski.local.bars import working
 from kowalski.log import setup_logging
 
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -44,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         change(migration, surveys, arguments.indexes)
     if arguments.pixels:
         add_pixels(migration, migration.without_pixels(config.database.xmatch))
-    left = list(check(migration, surveys))
+    with working("looking at the database"):
+        left = list(check(migration, surveys))
     for line in left or ["nothing to be done"]:
         print(line)
     for line in (*notes(migration), *slow(migration.without_pixels(config.database.xmatch))):

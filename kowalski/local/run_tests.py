@@ -30,6 +30,23 @@ LONG = {
     "--night": "conduct.whole",
     "--browser": "walk",
 }
+#: and what each of them does
+LONG_HELP = {
+    "--faults": "hurt a whole system again and again while a night streams through it",
+    "--soak": "stream for an hour, and look whether anything grows",
+    "--fuzz": "feed what reads others' files with nonsense",
+    "--night": "conduct a whole night, and report on it",
+    "--browser": "look at every page of the lab, on an archive of many alerts",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command, for its help only: all that it is given goes to `run` as it is."""
+    parser.add_argument("--local", action="store_true", help="here, even where there is a docker-compose.yaml")
+    parser.add_argument("--deploy", action="store_true", help="the long tests of containers and of several hosts")
+    for option, what in LONG_HELP.items():
+        parser.add_argument(option, action="store_true", help=f"{what}; {option} --help tells its own options")
+    parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="all else goes to pytest: tests/ml -x")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from kowalski.alerts.survey import get_survey
 from kowalski.archive.tables.store import Partition, Size, Store
 from kowalski.archive.tables.tables import Tables
 from kowalski.config import load_config
+from kowalski.local.bars import working
 from kowalski.log import setup_logging
 from kowalski.night.dates import night_from
 
@@ -38,7 +39,8 @@ def _compact(arguments: argparse.Namespace) -> int:
     surveys, found = [get_survey(arguments.survey).name] if arguments.survey else tables.surveys, False
     try:
         for survey in surveys:
-            counts = tables.compact(survey, night)
+            with working(f"{survey} {night:%Y%m%d}: tables made whole"):
+                counts = tables.compact(survey, night)
             found = found or bool(counts)
             said = ", ".join(f"{rows} {table}" for table, rows in counts.items()) or "nothing of that night"
             print(f"{survey} {night:%Y%m%d}: {said}")
@@ -54,7 +56,8 @@ def _status(arguments: argparse.Namespace) -> int:
     partitions = store.partitions()
     nights = sorted({each.night for each in partitions}, reverse=True)
     shown = nights if arguments.all else nights[:LATEST]
-    sizes = [(each, store.size(each)) for each in partitions if each.night in shown]
+    with working(f"looking through {store.root}"):
+        sizes = [(each, store.size(each)) for each in partitions if each.night in shown]
     if arguments.json:
         listed = [{**vars(each), **vars(size)} for each, size in sizes]
         print(json.dumps({"enabled": settings.enabled, "folder": store.root, "tables": listed}, indent=2))

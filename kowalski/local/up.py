@@ -8,6 +8,7 @@ from pathlib import Path
 from kowalski.config import ROOT, build, settings_tree
 from kowalski.errors import LocalError
 from kowalski.local import compose
+from kowalski.local.docs import ensure_built
 from kowalski.local.secrets import refuse_published, write_env, write_missing
 from kowalski.local.system import LocalSystem
 from kowalski.settings import Config
@@ -74,6 +75,7 @@ def _start_here() -> int:
     began = time.monotonic()
     system = LocalSystem.live()
     system.start(progress=lambda line: _say(f"  {line}"))
+    ensure_built()
     server = system.config.server
     print(
         f"Kowalski is up ({time.monotonic() - began:.1f} s): http://{server.host}:{server.port}, {_admin(system.config)}"

@@ -142,7 +142,7 @@ def replay_kafka(consumer: AlertConsumer, bar: Progress) -> None:
             consumer.step()
             if consumer.dispatcher.report.received != received or not consumer.dispatcher.idle:
                 last_seen, received = time.monotonic(), consumer.dispatcher.report.received
-            bar.update(task, completed=received)
+            bar.update(task, completed=max(received, 0))
     finally:
         consumer.close()
     if received == 0:

@@ -63,7 +63,7 @@ def schema_of(survey: Survey, schemas: Schemas | None = None) -> Any:
         return json.loads(files[-1].read_text())
     found = own_schema(survey, schemas or store_of(survey, load_config()))
     if found is None:
-        raise StreamError(f"packets of {survey.name} can't be simulated: their schema is not here (README, LSST)")
+        raise StreamError(f"packets of {survey.name} can't be simulated: their schema is not here (docs/lsst.md)")
     return {key: value for key, value in found.items() if not key.startswith("__")}
 
 

@@ -145,10 +145,10 @@ def test_the_command(room: Room, lists: RemoteWatchlists, tmp_path: Path, capsys
     assert "does not answer as a Kowalski does" in capsys.readouterr().out
 
 
-SECTION = (ROOT / "README.md").read_text().split("\n## Watchlists\n")[1].split("\n## ")[0]
+SECTION = (ROOT / "docs" / "watchlists.md").read_text()
 
 
-def test_the_readme(room: Room, lists: RemoteWatchlists, tmp_path: Path) -> None:
+def test_the_page_on_watchlists(room: Room, lists: RemoteWatchlists, tmp_path: Path) -> None:
     """Its commands work as they stand there, and its filter is one that declares what they made."""
     scripts = re.findall(r"^```sh\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
     (filter_file,) = re.findall(r"^```yaml\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)

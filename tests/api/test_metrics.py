@@ -1,5 +1,7 @@
 """Metrics in Prometheus' format, of all workers together."""
 
+import re
+
 import requests
 from api_harness import Api, wait_until
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,6 +12,7 @@ from kowalski.database.client import MongoDatabase
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine import Quarantine
 from kowalski.database.quarantine_room import HEAD
+from kowalski.documentation.metrics import metrics
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -60,6 +63,9 @@ def test_the_admin_sees_the_whole_system(api: Api, stored: MongoDatabase) -> Non
         assert seen["kowalski_quarantine_truncated", ()] == 1
         assert seen["kowalski_quarantine_held_bytes", ()] == 60 + HEAD
         assert seen["kowalski_quarantine_max_bytes", ()] == 10 << 30
+        documented = {each.name for each in metrics()}
+        told = {re.sub(r"_(?:total|created|bucket|count|sum)$", "", name) for name, _ in seen if name.startswith("kowalski_")}  # fmt: skip
+        assert told - documented == set()
         assert not any(name.startswith("kowalski_broker") for name, _ in scraped(api))
         assert lag not in scraped(api, "nonsense")
     finally:

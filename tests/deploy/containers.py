@@ -55,7 +55,7 @@ class Clone:
 
     @classmethod
     def make(cls, folder: Path, compose_file: str) -> "Clone":
-        """What git knows of the project, with the settings and the compose file as the README has it."""
+        """What git knows of the project, with the settings and the compose file as docs/containers.md has it."""
         files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
         for name in filter(None, files.decode().split("\0")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ def packets(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """The bare composition as the README has it, up; nothing of it is left in the end."""
+    """The bare composition as the page has it, up; nothing of it is left in the end."""
     clone = Clone.make(tmp_path_factory.mktemp("bare"), "docker-compose.defaults.yaml")
     assert leftovers() == {"containers": [], "volumes": [], "networks": []}
     yield from _up(clone, "--build")

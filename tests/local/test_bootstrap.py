@@ -44,10 +44,22 @@ def test_help_needs_the_standard_library_only() -> None:
         assert f"\n  {command} " in done.stdout
 
 
-def test_unknown_command_is_refused_with_the_known_ones() -> None:
-    done = subprocess.run([sys.executable, SCRIPT, "upp"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "'up'" in done.stderr
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("upp", "up"), ("stauts", "status"), ("newsurvey", "new-survey"), ("back_up", "backup"), ("Ledger", "ledger"), ("quarantaine", "quarantine")],
+)  # fmt: skip
+def test_an_unknown_command_is_refused_with_what_was_meant(given: str, meant: str) -> None:
+    done = subprocess.run([sys.executable, "-I", "-S", SCRIPT, given], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"there is no command {given}: did you mean {meant}?\n" in done.stderr
+    assert "./kowalski.py --help has all of them" in done.stderr
+
+
+def test_what_looks_like_no_command_gets_no_guess() -> None:
+    for given in ("xyzzy", "--json"):
+        done = subprocess.run([sys.executable, SCRIPT, given], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"./kowalski.py: there is no command {given}\n")
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "    if arguments.fail: raise KowalskiError('no ' + arguments.fail)\n"
             "    print(sys.prefix); return 3\n"
         ),
+        "local/examples": (ROOT / "kowalski" / "local" / "examples.py").read_text(),
         "local/run_tests": "def run(arguments): print(arguments.arguments); return 0\n",
     }.items():
         path = package / f"{module}.py"

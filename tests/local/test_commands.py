@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -140,6 +141,21 @@ def test_status_tells_of_every_program(run: Run, up: subprocess.CompletedProcess
     assert report["ready"] is True
     assert "alert-broker" in [each["program"] for each in report["processes"]]
     assert "password" not in done.stdout
+
+
+def test_what_the_operators_guide_tells_for_the_evening_and_the_morning(
+    run: Run, up: subprocess.CompletedProcess[str]
+) -> None:
+    guide = (ROOT / "docs" / "operators.md").read_text()
+    sections = [guide.split(f"\n## {name}\n")[1].split("\n## ")[0] for name in ("Evening", "Morning")]
+    blocks = [re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)[0] for section in sections]
+    lines = [line.partition("#")[0].split()[1:] for block in blocks for line in block.splitlines()]
+    assert lines == [["status"], ["night", "status"], ["ledger"], ["quarantine", "list"], ["outbox", "--failed"]]
+    for line in lines:
+        done = run(*line)
+        empty = line == ["ledger"]  # no message was read yet
+        assert done.returncode == (1 if empty else 0), done.stderr
+        assert ("the ledger is empty" in done.stderr) == empty
 
 
 def secrets_of(clone: Path) -> set[str]:

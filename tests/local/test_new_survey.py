@@ -1,4 +1,4 @@
-"""The README's way to add a survey, in a copy of the project, for a survey that exists only there; and packets that give none."""
+"""The documented way to add a survey, in a copy of the project, for a survey that exists only there; and packets that give none."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ from kowalski.settings import Database
 
 Run = Callable[..., str]
 
-SECTION = (ROOT / "README.md").read_text().split("\n## Adding a survey\n")[1].split("\n## ")[0]
+SECTION = (ROOT / "docs" / "surveys.md").read_text()
 #: s that a system may take for something that it has to do in the end
 PATIENCE = 60.0
 
@@ -69,7 +69,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def in_shell(folder: Path) -> Run:
-    """A function that runs a script as it stands in the README, and gives what it printed."""
+    """A function that runs a script as it stands on the page, and gives what it printed."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("KOWALSKI", "PYTHONPATH", "PYTEST"))}
 
     def run(script: str, status: int = 0) -> str:
@@ -93,10 +93,10 @@ def made(run: Run) -> str:
     return run(MAKE)
 
 
-# the way of the readme ------------------------------------------------------------------------------------------------
+# the documented way ---------------------------------------------------------------------------------------------------
 
 
-def test_the_module_is_the_one_of_the_readme(copy: Path, made: str) -> None:
+def test_the_module_is_the_one_of_the_page(copy: Path, made: str) -> None:
     assert [(copy / WRITTEN[0]).read_text()] == blocks("python")
     assert all(f"wrote {name}" in made for name in WRITTEN)
     assert "neighbours: its items have no jd" in made

@@ -303,11 +303,13 @@ def test_a_worker_tells_what_it_has_stored_once(kafka: str, mongo_settings: Data
     assert mongo["ZTF_alerts"].count_documents({}) == 3
 
 
-# the README
+# the page on streams
 
 
-def test_the_consumer_of_the_readme_works_as_pasted(outbox: Outbox, kafka: str) -> None:
-    (example,) = re.findall(r"^```python\n(import io\n.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+def test_the_consumer_of_the_page_works_as_pasted(outbox: Outbox, kafka: str) -> None:
+    (example,) = re.findall(
+        r"^```python\n(import io\n.*?)^```$", (ROOT / "docs" / "streams.md").read_text(), re.M | re.S
+    )
     assert "kafka.example.org:9092" in example
     group = f'"group.id": "{uuid4().hex}"'
     candid = int(uuid4().int % 10**15)

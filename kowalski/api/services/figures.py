@@ -32,6 +32,14 @@ QUARANTINE = {
     "discarded": "Packets that were discarded from quarantine",
     "held_bytes": "Bytes in quarantine",
 }
+#: every gauge that is read of the database -> what it is, and its labels; the reference of metrics shows them
+GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "kowalski_program_alive": ("Processes that gave a sign of life", ("program", "survey")),
+    "kowalski_outbox_entries": ("Messages by their state", ("state",)),
+    **{f"kowalski_broker_{name}": (text, ("survey",)) for name, text in BROKER.items()},
+    **{f"kowalski_quarantine_{name}": (text, ()) for name, text in QUARANTINE.items()},
+    "kowalski_quarantine_max_bytes": ("Bytes beyond which only heads are kept", ()),
+}
 
 
 class Figures:

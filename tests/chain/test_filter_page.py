@@ -1,4 +1,4 @@
-"""The README's way from an idea to a candidate: each of its blocks, as it stands there, on a running system."""
+"""The page's way from an idea to a candidate: each of its blocks, as it stands there, on a running system."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from conftest import Chain
 from kowalski.config import ROOT
 from kowalski.database.filter_runs import COLLECTION as FIGURES
 
-SECTION = (ROOT / "README.md").read_text().split("\n## From an idea to a candidate\n")[1].split("\n## ")[0]
+SECTION = (ROOT / "docs" / "filters.md").read_text()
 #: what the two alerts of the section are of
 RISING, STAR = "ZTF23aacexiu", "ZTF18aacexip"
 
