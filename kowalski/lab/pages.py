@@ -7,6 +7,7 @@ from kowalski.lab import assets
 from kowalski.lab.entrance import Page, entrance
 from kowalski.lab.handlers import home, login
 from kowalski.lab.handlers.login import LoginForm, Wanted
+from kowalski.lab.handlers.objects import OBJECT_PAGES
 from kowalski.lab.rendering import error_page
 
 PAGES = (
@@ -16,6 +17,7 @@ PAGES = (
     Page("POST", "/lab/login", login.log_in, Access.ANYBODY, form=LoginForm),
     Page("POST", "/lab/logout", login.log_out, Access.ANYBODY),
     Page("GET", "/lab/assets/{hash}/{name}", assets.get, Access.ANYBODY),
+    *OBJECT_PAGES,
 )
 
 
