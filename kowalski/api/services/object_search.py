@@ -50,10 +50,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search found, the nearest first, and what it tried, in words."""
+    """What a search found, the nearest first, and what it tried, in words; ``more``: there may be more than was found."""
 
     hits: list[Hit]
     tried: list[str]
+    more: bool = False
 
 
 class ObjectSearch:
@@ -82,7 +83,7 @@ class ObjectSearch:
         if asked.ids and not hits and len(asked.text) >= SHORTEST:
             tried.append(f"objects whose id begins with {asked.text}")
             hits = await self._each(self._begun, asked.ids)
-        return Searched(await self._told(_once(hits)), tried)
+        return Searched(await self._told(_once(hits)), tried, more=len(hits) >= BEGUN)
 
     async def _each(self, look: Any, what: Any) -> list[Hit]:
         return [

@@ -6,13 +6,13 @@ import io
 from typing import Literal
 
 from aiohttp import web
+from pydantic import Field
 
 from kowalski.alerts.survey import key_of
 from kowalski.api.errors import BadRequest
 from kowalski.api.handlers import cutouts
 from kowalski.api.models.cutouts import Candid, CutoutPath
 from kowalski.api.models.fields import Body
-from kowalski.api.models.objects import ObjectPath
 from kowalski.api.models.questions import read_question
 from kowalski.api.services.object_page import Curve, read_curve, read_page
 from kowalski.api.services.object_search import ObjectSearch
@@ -40,7 +40,7 @@ class Which(Body):
     """An object, and which of its alerts is shown."""
 
     survey: str
-    object_id: str
+    object_id: str = Field(min_length=1, max_length=200)
     candid: Candid | None = None
 
 
@@ -61,12 +61,12 @@ async def search(request: web.Request, asked: Question) -> web.StreamResponse:
         async with services.limits.slot(request[USER]):
             found = await ObjectSearch(Reads(services.database, request[USER])).find(read_question(text))
     except (ValueError, DatabaseError) as error:
-        return page(request, "objects.html", status=400, q=text, hits=[], tried=[], problem=str(error))
+        return page(request, "objects.html", status=400, q=text, hits=[], tried=[], more=False, problem=str(error))
     if len(found.hits) == 1:
         hit = found.hits[0]
         return web.HTTPSeeOther(object_address(hit.survey, hit.object_id, hit.candid))
     hits = [(hit, object_address(hit.survey, hit.object_id, hit.candid)) for hit in found.hits]
-    return page(request, "objects.html", q=text, hits=hits, tried=found.tried, problem="")
+    return page(request, "objects.html", q=text, hits=hits, tried=found.tried, more=found.more, problem="")
 
 
 async def show(request: web.Request, which: Which) -> web.StreamResponse:
@@ -127,7 +127,6 @@ async def _curve(request: web.Request, which: Which) -> Curve:
 def _require_survey(which: Which) -> None:
     if key_of(which.survey) is None:
         raise BadRequest(f"there is no survey {which.survey}")
-    ObjectPath(survey=which.survey, object_id=which.object_id)
 
 
 def _origin(request: web.Request) -> str:
