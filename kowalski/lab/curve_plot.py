@@ -46,14 +46,8 @@ def plot(rows: Sequence[Row], fit: Mapping[str, Any], survey: str, y: str, theme
     items, points = [], []
     for band, color in colors.items():
         own = [row for row in drawn if row.band == band]
-        renderers = _errors(figure, own, y, color)
-        for kind in KINDS:
-            for other in (False, True):
-                some = [row for row in own if row.kind == kind and (row.survey != survey) is other]
-                if some:
-                    points.append(_points(figure, some, y, color, kind, other))
-        renderers += [each for each in points if each.tags == [band]]
-        renderers += _model(figure, fit, band, y, color)
+        points.append(_points(figure, own, y, color, survey))
+        renderers = [*_errors(figure, own, y, color), points[-1], *_model(figure, fit, band, y, color)]
         items.append(LegendItem(label=band, renderers=renderers))
     legend = Legend(items=items, click_policy="hide", orientation="horizontal", ncols=min(4, max(1, len(items))))
     _dress(figure, legend, theme)
@@ -94,22 +88,30 @@ def _errors(figure: Any, rows: Sequence[Row], y: str, color: str) -> list[Any]:
     return [figure.segment(times, lower, times, upper, color=color, line_alpha=0.6)]
 
 
-def _points(figure: Any, rows: Sequence[Row], y: str, color: str, kind: str, linked: bool) -> Any:
+def _points(figure: Any, rows: Sequence[Row], y: str, color: str, survey: str) -> Any:
+    """All points of a band, each with the marker of its kind: one renderer takes a fifth of the time of one per kind."""
     from bokeh.models import ColumnDataSource
 
-    marker = LINKED.get(kind, MARKERS[kind]) if linked else MARKERS[kind]
-    marker = "square" if kind == "faint" and y == "flux" else marker
-    hollow = kind != "detection"
-    renderer = figure.scatter(
-        "x", "y", source=ColumnDataSource(_columns(rows, y)), marker=marker, size=SIZES[kind] + 2 * linked, line_color=color,
-        fill_color=color, fill_alpha=0.0 if hollow else 0.85, line_alpha=0.45 if kind in LIMITS["mag"] else 1.0, line_width=1.3,
+    columns = _columns(rows, y) | {
+        "marker": [_marker(row, y, survey) for row in rows],
+        "size": [SIZES[row.kind] + 2 * (row.survey != survey) for row in rows],
+        "fill": [0.85 if row.kind == "detection" else 0.0 for row in rows],
+        "edge": [0.45 if row.kind in LIMITS["mag"] else 1.0 for row in rows],
+    }
+    return figure.scatter(
+        "x", "y", source=ColumnDataSource(columns), marker="marker", size="size", fill_alpha="fill", line_alpha="edge", line_color=color,
+        fill_color=color, line_width=1.3,
     )  # fmt: skip
-    renderer.tags = [rows[0].band]
-    return renderer
+
+
+def _marker(row: Row, y: str, survey: str) -> str:
+    if row.kind == "faint" and y == "flux":
+        return MARKERS["forced"]
+    return LINKED.get(row.kind, MARKERS[row.kind]) if row.survey != survey else MARKERS[row.kind]
 
 
 def _columns(rows: Sequence[Row], y: str) -> dict[str, list[Any]]:
-    """What is drawn and told of points; candids as text, which scripts can't hold as numbers."""
+    """What is told of points; candids as text, which scripts can't hold as numbers."""
     return {
         "x": [_ms(row.mjd) for row in rows],
         "y": [getattr(row, y) for row in rows],

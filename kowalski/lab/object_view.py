@@ -90,7 +90,7 @@ def view_of(found: ObjectPage, skyportal: str | None, origin: str) -> ObjectView
     seen = [row for row in rows if row.survey == survey and row.kind in ("detection", "negative")]
     bright = [row for row in seen if row.kind == "detection" and row.mag is not None]
     candidates = [each["candidate"] for each in curve.own.alerts]
-    place = _place(alert, candidates, curve.own.light_curve)
+    place = _place(alert, candidates) or _place({}, curve.own.light_curve)
     candid = alert.get("candid")
     catalogs = catalogs_of(curve.own.aux.get("cross_matches") or {}, place)
     places = [(each["ra"], each["dec"]) for each in candidates if "ra" in each and "dec" in each]
@@ -139,9 +139,9 @@ def view_of(found: ObjectPage, skyportal: str | None, origin: str) -> ObjectView
     )  # fmt: skip
 
 
-def _place(alert: Document, candidates: list[Document], points: list[Document]) -> tuple[float, float] | None:
-    """Where the object is: at the shown alert, else at its last, else at its last detection."""
-    told = [alert.get("candidate") or {}, *reversed(candidates), *reversed(points)]
+def _place(alert: Document, others: list[Document]) -> tuple[float, float] | None:
+    """Where the object is: at the shown alert, else at the last of other detections that says it."""
+    told = [alert.get("candidate") or {}, *reversed(others)]
     return next(((each["ra"], each["dec"]) for each in told if each.get("ra") is not None and each.get("dec") is not None), None)  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from night import HOSTILE, SCRIPT, ZTF, Observed
 from kowalski.alerts.coordinates import position
 from kowalski.api.services.passed import LAST
 from kowalski.database.client import connect
+from kowalski.database.links import Link
 from kowalski.lab.addresses import object_address
 
 STRANGER, MEMBER = "stranger", "member"
@@ -373,3 +374,64 @@ def test_the_first_page_looks_at_what_came_last_alone(
     asked()
     assert visitor.page("/lab").status_code == 200
     assert sum(each.get("docsExamined", 0) for each in asked()) <= 2 * LAST + 3 * 10
+
+
+# what belongs to it
+
+
+def test_a_linked_object_and_the_fit_are_shown_to_who_may_see_them(
+    lab: Api, users: dict[str, str], passed: dict[str, Any], observed: Observed
+) -> None:
+    alert = observed.database[ZTF.alerts].find_one({"candid": passed["candid"]})
+    names = ("jd", "ra", "dec", "magpsf", "sigmapsf", "isdiffpos")
+    other = {
+        "objectId": "313",
+        "candid": 314,
+        "candidate": {name: alert["candidate"][name] for name in names} | {"fid": 3},
+    }
+    link = Link("ZTF", passed["objectId"], "LSST", "313", 0.42)
+    curve = {"mjd": [60310.0, 60311.0], "bands": {"ztfr": [100.0, 150.0], "ztfg": [90.0, 140.0]}}
+    fit = {"_id": f"ZTF:{passed['objectId']}", "made_at": passed["passed_at"], "rights": {"ZTF": [1], "LSST": None}}
+    fit |= {"z": 0.05, "z_source": "NED", "x1": 0.1, "c": 0.2, "chi2": 10.0, "ndof": 9, "points": 14, "curve": curve}
+    observed.database["LSST_alerts"].insert_one(other)
+    observed.database["object_links"].insert_one(link.document())
+    observed.database["fits"].insert_one(fit)
+    page = object_address("ZTF", passed["objectId"])
+    try:
+        for name, sees in ((None, True), (MEMBER, False)):
+            with Visitor(lab) as visitor:
+                visitor.log_in(*((name, users[name]) if name else ()))
+                text, plot = visitor.page(page).text, visitor.page(f"{page}/lightcurve.json").text
+                assert ("Also in LSST" in text, 'href="/lab/objects/lsst/313"' in text, "0.42″ away" in text) == (
+                    sees,
+                ) * 3
+                assert ("SALT2: z = 0.050 (NED)" in text) is sees
+                assert ("LSST lsst" in plot, '"name":"Line"' in plot.replace(" ", "")) == (sees, sees)
+                assert ("points that you may not see" in text) is not sees
+                assert visitor.page("/lab/objects/lsst/313").status_code == (200 if sees else 404)
+    finally:
+        for collection in ("LSST_alerts", "object_links", "fits"):
+            observed.database[collection].drop()
+
+
+def test_an_object_with_a_history_and_no_alert_has_a_page(admin: Visitor, observed: Observed) -> None:
+    point = {
+        "candid": 99,
+        "jd": 2460310.7,
+        "ra": 15.5,
+        "dec": -20.25,
+        "magpsf": 18.25,
+        "sigmapsf": 0.1,
+        "fid": 2,
+        "programid": 1,
+    }
+    observed.database[ZTF.aux].insert_one({"_id": "ZTF98onlyold", "prv_candidates": [point | {"isdiffpos": "t"}]})
+    try:
+        page = leads_to(admin, "ZTF98onlyold")
+        text = admin.page(page).text
+        assert "There is no alert of this object that you may see" in text
+        assert "15.500000 -20.250000" in text
+        assert "18.25 ± 0.10 ztfr" in text
+        assert "ZTF ztfr, detection" in admin.page(f"{page}/lightcurve.json").text
+    finally:
+        observed.database[ZTF.aux].delete_one({"_id": "ZTF98onlyold"})
