@@ -6,6 +6,11 @@ from typing import Any
 Document = dict[str, Any]
 
 
+async def listed(rows: AsyncIterator[Document]) -> list[Document]:
+    """All documents at once."""
+    return [row async for row in rows]
+
+
 async def gathered(rows: AsyncIterator[Document], number: int) -> AsyncGenerator[list[Document]]:
     """All documents, so many together; their source is closed with this."""
     together: list[Document] = []

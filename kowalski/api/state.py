@@ -14,6 +14,7 @@ from kowalski.api.services.cutouts import CutoutService
 from kowalski.api.services.exports import Exports
 from kowalski.api.services.filters import FilterService
 from kowalski.api.services.gcn import GcnService
+from kowalski.api.services.glance import Glance
 from kowalski.api.services.lightcurves import LightCurveService
 from kowalski.api.services.limits import Limits
 from kowalski.api.services.nights import NightService
@@ -69,6 +70,8 @@ class Services:
     cockpit: CockpitService
     penquins: frozenset[str]
     proxies: Proxies
+    glance: Glance
+    skyportal: str | None
 
     @classmethod
     def of(cls, config: Config, shared: Shared) -> "Services":
@@ -105,6 +108,8 @@ class Services:
             cockpit=CockpitService(config, database),
             penquins=frozenset(config.misc.supported_penquins_versions),
             proxies=Proxies(server.trusted_proxies),
+            glance=Glance(),
+            skyportal=config.skyportal.url if config.skyportal.token else None,
         )
 
     async def prepare(self) -> None:

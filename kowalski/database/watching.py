@@ -41,7 +41,11 @@ class Progress:
 class TnsObjects:
     """``TNS``, a catalogue of what TNS has, and ``tns_to_do``, those of its objects that are to be asked for."""
 
-    INDEXES = [*catalog_indexes(), Index("discovery_date", [("discovery_date", -1)])]
+    INDEXES = [
+        *catalog_indexes(),
+        Index("discovery_date", [("discovery_date", -1)]),
+        Index("objname", [("objname", 1)]),
+    ]
 
     def __init__(self, database: MongoDatabase):
         self._objects = database["TNS"]

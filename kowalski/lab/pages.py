@@ -7,6 +7,7 @@ from kowalski.lab import assets
 from kowalski.lab.entrance import Page, entrance
 from kowalski.lab.handlers import home, login, status
 from kowalski.lab.handlers.login import LoginForm, Wanted
+from kowalski.lab.handlers.objects import OBJECT_PAGES
 from kowalski.lab.rendering import error_page
 
 PAGES = (
@@ -18,6 +19,7 @@ PAGES = (
     Page("GET", "/lab/status", status.show, Access.ADMIN),
     Page("GET", "/lab/status/events", status.events, Access.ADMIN),
     Page("GET", "/lab/assets/{hash}/{name}", assets.get, Access.ANYBODY),
+    *OBJECT_PAGES,
 )
 
 

@@ -65,7 +65,7 @@ def photometry_of(curve: Iterable[Point]) -> Photometry:
     rows: dict[tuple[str, str, int], tuple[float, float, float, str, bool]] = {}
     for point in sorted(curve, key=lambda point: (point["mjd"], point["kind"] != "forced")):
         survey, band = get_survey(point["survey"]), point.get("band")
-        measured = _measured(point, survey) if band is not None else None
+        measured = measured_flux(point, survey) if band is not None else None
         if measured is None or not all(map(math.isfinite, measured)) or measured[1] <= 0:
             continue
         slot = round(point["mjd"] / SAME_EXPOSURE)
@@ -89,7 +89,7 @@ def limits_of(curve: Iterable[Point]) -> dict[str, tuple[np.ndarray, np.ndarray]
     return {band: (np.array([each[0] for each in pairs]), np.array([each[1] for each in pairs])) for band, pairs in found.items()}  # fmt: skip
 
 
-def _measured(point: Point, survey: Survey) -> tuple[float, float] | None:
+def measured_flux(point: Point, survey: Survey) -> tuple[float, float] | None:
     """Flux and its error, microjansky; None: nothing was measured, or it does not count."""
     if point.get("withdrawn_jd") is not None or point["kind"] == "limit":
         return None

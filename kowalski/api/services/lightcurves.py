@@ -44,7 +44,7 @@ class LightCurveService:
         """
         survey = find_survey(path.survey)
         await require_visible(survey, path.object_id, reads)
-        found = await self._fit(survey.name, path.object_id, reads)
+        found = await self.fit_of(survey.name, path.object_id, reads)
         return {"survey": survey.name, "objectId": path.object_id, **found}
 
     async def picture(self, path: ObjectPath, reads: Reads, bands: Bands) -> bytes:
@@ -55,12 +55,12 @@ class LightCurveService:
         BadRequest : there is no such object that this user sees
         """
         found = await read_object(path.survey, path.object_id, reads, bands)
-        fit = await self._fit(found["survey"], found["objectId"], reads)
+        fit = await self.fit_of(found["survey"], found["objectId"], reads)
         title = f"{found['objectId']} ({found['survey']})"
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _drawn, title, found["light_curve"], fit)
 
-    async def _fit(self, survey: str, object_id: str, reads: Reads) -> Document:
+    async def fit_of(self, survey: str, object_id: str, reads: Reads) -> Document:
         """The fields `SHOWN` of an object's fit, and whether another is ``waiting``."""
         stored = await reads.queries.find_one(COLLECTION, {"_id": fit_key(survey, object_id)}, PLAIN)
         nothing: Document = dict.fromkeys(SHOWN)

@@ -1,6 +1,7 @@
 """Objects as an astronomer thinks of them, and surveys, as far as a user sees them."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from kowalski.api.services.provenance import provenance_of
 from kowalski.api.services.reads import PLAIN, Reads
 from kowalski.database.links import COLLECTION as LINKS
 from kowalski.database.links import Link, end_of, links_of
+from kowalski.gathering import listed
 
 POSITIVE = ("t", "1", "y", "true", 1, 1.0, True)
 
@@ -42,7 +44,7 @@ async def read_object(name: str, object_id: str, reads: Reads, bands: Bands) -> 
     BadRequest : there is none that this user sees
     """
     survey = find_survey(name)
-    own = await _visible(survey, object_id, reads, bands)
+    own = await visible(survey, object_id, reads, bands)
     if own is None:
         raise BadRequest(f"{name.lower()} object {object_id} not found")
     alerts, aux = own.alerts, own.aux
@@ -52,7 +54,7 @@ async def read_object(name: str, object_id: str, reads: Reads, bands: Bands) -> 
     detections = [point for point in light_curve if point["kind"] == "detection"]
     bright = [point for point in detections if point.get("isdiffpos") in POSITIVE and point.get("magpsf") is not None]
     where = latest.get("candidate") or next(iter(reversed(detections)), {})
-    linked = [each async for each in _linked(survey, object_id, reads, bands)]
+    linked = await linked_with(survey, object_id, reads, bands)
     elsewhere = [point for _, other in linked for point in other.light_curve]
     return {
         "survey": survey.name,
@@ -81,32 +83,39 @@ async def read_object(name: str, object_id: str, reads: Reads, bands: Bands) -> 
 
 async def require_visible(survey: Survey, object_id: str, reads: Reads) -> None:
     """Raise `BadRequest` where a reader sees nothing of an object."""
-    if await _visible(survey, object_id, reads, {}) is None:
+    if await visible(survey, object_id, reads, {}) is None:
         raise BadRequest(f"{survey.name.lower()} object {object_id} not found")
 
 
-async def _visible(survey: Survey, object_id: str, reads: Reads, bands: Bands) -> Visible | None:
-    """An object as far as its reader sees it; None: there is nothing that he does."""
+async def visible(
+    survey: Survey, object_id: str, reads: Reads, bands: Bands, fields: Mapping[str, Any] | None = None
+) -> Visible | None:
+    """An object as far as its reader sees it; None: there is nothing that he does. ``fields``: those of its alerts, if not all."""
     without = dict.fromkeys(survey.cutouts.values(), 0) | {"_id": 0, "kafka": 0}
-    own = replace(PLAIN, projection=without, sort=[("candidate.jd", 1)])
-    alerts = [row async for row in reads.find(survey.alerts, {survey.object_id: object_id}, own)]
-    aux = await reads.find_one(survey.aux, {"_id": object_id}, PLAIN)
+    own = replace(PLAIN, projection=fields or without, sort=[("candidate.jd", 1)])
+    alerts, aux = await asyncio.gather(
+        listed(reads.find(survey.alerts, {survey.object_id: object_id}, own)),
+        reads.find_one(survey.aux, {"_id": object_id}, PLAIN),
+    )
     if aux is None and not alerts:
         return None
     if aux and (older := aux.get("older")):
-        parts = reads.find(survey.older, {"_id": {"$in": older}}, PLAIN)
-        aux = joined(aux, [part async for part in parts], survey.history_fields)
+        parts = await listed(reads.find(survey.older, {"_id": {"$in": older}}, PLAIN))
+        aux = joined(aux, parts, survey.history_fields)
     return Visible(survey.with_bands(bands.get(survey.name, {})), alerts, aux or {})
 
 
-async def _linked(survey: Survey, object_id: str, reads: Reads, bands: Bands) -> AsyncIterator[tuple[Link, Visible]]:
+async def linked_with(
+    survey: Survey, object_id: str, reads: Reads, bands: Bands, fields: Mapping[str, Any] | None = None
+) -> list[tuple[Link, Visible]]:
     """The other surveys' objects at the same place that the reader sees, the nearest first."""
     end = end_of(survey.name, object_id)
-    pairs = [each async for each in reads.queries.find(LINKS, {"objects": end}, PLAIN)]
-    for link in sorted(links_of([end], pairs), key=lambda link: link.distance):
-        other = await _visible(find_survey(link.other_survey), link.other_id, reads, bands)
-        if other is not None:
-            yield link, other
+    pairs = await listed(reads.queries.find(LINKS, {"objects": end}, PLAIN))
+    links = sorted(links_of([end], pairs), key=lambda link: link.distance)
+    others = await asyncio.gather(
+        *(visible(find_survey(link.other_survey), link.other_id, reads, bands, fields) for link in links)
+    )
+    return [(link, other) for link, other in zip(links, others, strict=True) if other is not None]
 
 
 async def read_surveys(reads: Reads, bands: Bands) -> list[dict[str, Any]]:
