@@ -5,7 +5,7 @@ from aiohttp import web
 from kowalski.api.routes import Access
 from kowalski.lab import assets
 from kowalski.lab.entrance import Page, entrance
-from kowalski.lab.handlers import home, login
+from kowalski.lab.handlers import filter_editor, filters, home, login, query
 from kowalski.lab.handlers.login import LoginForm, Wanted
 from kowalski.lab.rendering import error_page
 
@@ -16,6 +16,9 @@ PAGES = (
     Page("POST", "/lab/login", login.log_in, Access.ANYBODY, form=LoginForm),
     Page("POST", "/lab/logout", login.log_out, Access.ANYBODY),
     Page("GET", "/lab/assets/{hash}/{name}", assets.get, Access.ANYBODY),
+    *query.PAGES,
+    *filters.PAGES,
+    *filter_editor.PAGES,
 )
 
 

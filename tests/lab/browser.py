@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from api_harness import ADMIN, PASSWORD, wait_until
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -104,11 +105,9 @@ class Browser:
         )
 
     def _attached(self, element: WebElement) -> bool:
-        from selenium.common.exceptions import StaleElementReferenceException
-
         try:
             element.tag_name  # noqa: B018
-        except StaleElementReferenceException:
+        except WebDriverException:  # stale, or, in the midst of it, not of the document
             return False
         return True
 

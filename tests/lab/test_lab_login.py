@@ -3,7 +3,7 @@
 import pytest
 from api_harness import Api
 from browser import DESKTOP, PHONE, Browser
-from conftest import Visitor
+from visitor import Visitor
 
 
 def test_a_page_asks_who_comes_and_then_goes_where_he_wanted(visitor: Visitor) -> None:
