@@ -11,7 +11,9 @@ from kowalski.api.services.addresses import Proxies
 from kowalski.api.services.classifications import ClassificationService
 from kowalski.api.services.cockpit import CockpitService
 from kowalski.api.services.cutouts import CutoutService
+from kowalski.api.services.drafts import Drafts
 from kowalski.api.services.exports import Exports
+from kowalski.api.services.filter_fields import FilterFields
 from kowalski.api.services.filters import FilterService
 from kowalski.api.services.gcn import GcnService
 from kowalski.api.services.glance import Glance
@@ -32,6 +34,7 @@ from kowalski.database.catalog_admin import CatalogAdmin
 from kowalski.database.classifications import Classifications
 from kowalski.database.filter_store import FilterStore
 from kowalski.database.gcn import GcnEvents
+from kowalski.database.lab_queries import LabQueries
 from kowalski.database.logins import Logins
 from kowalski.database.queries import Queries
 from kowalski.database.skymaps import Skymaps
@@ -72,6 +75,9 @@ class Services:
     proxies: Proxies
     glance: Glance
     skyportal: str | None
+    lab_queries: LabQueries
+    drafts: Drafts
+    filter_fields: FilterFields
 
     @classmethod
     def of(cls, config: Config, shared: Shared) -> "Services":
@@ -85,6 +91,7 @@ class Services:
         password = required(server.admin_password, "server.admin_password")
         watchlists = WatchlistService(WatchlistStore(config.database))
         queries = QueryService(database, CatalogAdmin(config.database), skymaps, config.misc.max_time_ms)
+        filters = FilterService(FilterStore(config.database), PastAlerts(database), watchlists, config.filters)
         admin = Admin(server.admin_username, password, server.contact.email)
         return cls(
             database=database,
@@ -95,7 +102,7 @@ class Services:
             accounts=Accounts(users, tokens, Throttle(Logins(config.database)), shared, admin),
             sessions=Sessions(tokens, users, shared, admin.name, server.public_data),
             personal_tokens=PersonalTokens(users, tokens, shared),
-            filters=FilterService(FilterStore(config.database), PastAlerts(database), watchlists, config.filters),
+            filters=filters,
             watchlists=watchlists,
             cutouts=CutoutService(),
             lightcurves=LightCurveService(),
@@ -110,6 +117,9 @@ class Services:
             proxies=Proxies(server.trusted_proxies),
             glance=Glance(),
             skyportal=config.skyportal.url if config.skyportal.token else None,
+            lab_queries=LabQueries(config.database),
+            drafts=Drafts(filters),
+            filter_fields=FilterFields(filters.past, config),
         )
 
     async def prepare(self) -> None:
@@ -120,6 +130,7 @@ class Services:
             self.skymaps.stored.ensure_indexes,
             self.skymaps.stored.forget_cells,
             self.watchlists.store.ensure_indexes,
+            self.lab_queries.ensure_indexes,
         ):
             try:
                 await make()
@@ -139,6 +150,7 @@ class Services:
         self.classifications.stored.close()
         self.nights.close()
         self.cockpit.close()
+        self.lab_queries.close()
         self.database.close()
 
 

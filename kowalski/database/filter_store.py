@@ -43,6 +43,12 @@ class FilterStore:
         with translated("read a filter"):
             return await self.collection.find_one({"filter_id": filter_id})
 
+    async def all(self, groups: list[int] | None) -> list[Document]:
+        """The filters of some groups, or all, by id; of their versions only the ids."""
+        condition: Document = {} if groups is None else {"group_id": {"$in": groups}}
+        with translated("read filters"):
+            return await self.collection.find(condition, {"fv.pipeline": 0}).sort("filter_id", 1).to_list(None)
+
     async def of_allocation(self, allocation_id: int, but: int) -> list[Document]:
         """Filters whose follow-up uses an allocation, without one of them."""
         condition = {"auto_followup.allocation_id": allocation_id, "filter_id": {"$ne": but}}

@@ -8,6 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from kowalski.database.async_client import connect_async
 from kowalski.database.client import translated
+from kowalski.database.lab_queries import COLLECTION as LAB_QUERIES
 from kowalski.errors import DatabaseError
 from kowalski.settings import Database
 
@@ -30,6 +31,7 @@ class Users:
         database = self.client[settings.db]
         self.collection = database["users"]
         self.tokens = database["tokens"]
+        self.queries = database[LAB_QUERIES]
 
     def close(self) -> None:
         """End the connections."""
@@ -78,10 +80,11 @@ class Users:
         return await self._change({"_id": username, "password": old}, {"password": new}, revoke)
 
     async def remove(self, username: str) -> bool:
-        """A user is gone, and his tokens with him; whether there was one."""
+        """A user is gone, and his tokens and what the lab kept of his queries with him; whether there was one."""
         with translated("remove a user"):
             found = bool((await self.collection.delete_one({"_id": username})).deleted_count)
             await self.tokens.delete_many({"user": username})
+            await self.queries.delete_many({"user": username})
         return found
 
     async def _change(self, condition: dict[str, Any], fields: dict[str, Any], revoke: bool) -> bool:

@@ -5,7 +5,7 @@ from aiohttp import web
 from kowalski.api.routes import Access
 from kowalski.lab import assets
 from kowalski.lab.entrance import Page, entrance
-from kowalski.lab.handlers import home, login, status
+from kowalski.lab.handlers import filter_editor, filters, home, login, query, status
 from kowalski.lab.handlers.login import LoginForm, Wanted
 from kowalski.lab.handlers.objects import OBJECT_PAGES
 from kowalski.lab.rendering import error_page
@@ -20,6 +20,9 @@ PAGES = (
     Page("GET", "/lab/status/events", status.events, Access.ADMIN),
     Page("GET", "/lab/assets/{hash}/{name}", assets.get, Access.ANYBODY),
     *OBJECT_PAGES,
+    *query.PAGES,
+    *filters.PAGES,
+    *filter_editor.PAGES,
 )
 
 

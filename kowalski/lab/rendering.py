@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from kowalski.api.answers import encode
 from kowalski.api.state import USER
 from kowalski.lab.assets import address_of
 from kowalski.lab.cookies import proof_of, theme_of
@@ -56,9 +57,14 @@ def page(
     return web.Response(status=status, text=text, content_type="text/html", headers=headers(plots))
 
 
-def part(template: str, **context: Any) -> str:
-    """A part of a page, as a script puts it there anew."""
+def fragment(template: str, **context: Any) -> str:
+    """A part of a page, for its script to put there."""
     return _templates().get_template(template).render(**context)
+
+
+def said(value: Any) -> web.Response:
+    """An answer to a page's script."""
+    return web.Response(text=encode(value), content_type="application/json", headers=headers())
 
 
 def error_page(request: web.Request, status: int, message: str) -> web.Response:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from api_harness import ADMIN, PASSWORD, wait_until
 from selenium import webdriver
-from selenium.common.exceptions import JavascriptException, StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -101,7 +101,7 @@ class Browser:
         """Whether another page has come in place of the one that an element was of."""
         try:
             self.run("return arguments[0].isConnected", element)
-        except (StaleElementReferenceException, JavascriptException):
+        except WebDriverException:  # stale, or, in the midst of it, not of the document
             return True
         return False
 

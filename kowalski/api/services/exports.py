@@ -1,12 +1,12 @@
-"""What a user's query selects, as a Parquet file.
+"""What a user's query selects, as a Parquet file, or another.
 
 Types are those that all documents fit, so nothing is sent before the last has come; then the file is made and sent a piece at a time.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.queries import AnyQuery
@@ -14,9 +14,6 @@ from kowalski.api.services.cones import Found
 from kowalski.api.services.queries import QueryService
 from kowalski.api.services.rights import User
 from kowalski.gathering import gathered
-
-if TYPE_CHECKING:
-    from kowalski.archive.tables.exporting import Export
 
 PARQUET = "application/vnd.apache.parquet"
 #: query types that give documents
@@ -27,6 +24,25 @@ LOOKED_AT = 500
 Document = dict[str, Any]
 
 
+class Export(Protocol):
+    """Takes documents, of `size` bytes so far, then gives the file of them all piece by piece."""
+
+    size: int
+
+    def take(self, documents: Iterable[Document]) -> None: ...
+
+    def pieces(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
+def parquet() -> Export:
+    """A new Parquet file; what it needs is not in memory where nobody exports."""
+    from kowalski.archive.tables.exporting import Export
+
+    return Export()
+
+
 class Exports:
     """Answers ``POST /api/export``; ``largest`` is how many bytes the documents may take as MongoDB has them."""
 
@@ -34,7 +50,7 @@ class Exports:
         self.queries = queries
         self.largest = largest
 
-    async def pieces(self, query: AnyQuery, user: User) -> AsyncGenerator[bytes]:
+    async def pieces(self, query: AnyQuery, user: User, begin: Callable[[], Export] = parquet) -> AsyncGenerator[bytes]:
         """The file, piece by piece, of what the user may see.
 
         Raises
@@ -44,7 +60,7 @@ class Exports:
         """
         if query.query_type not in EXPORTED:
             raise BadRequest(f"export: {query.query_type} gives no documents; one of {', '.join(EXPORTED)} is expected")
-        export = await asyncio.to_thread(_begin)
+        export = await asyncio.to_thread(begin)
         try:
             await self._gather(await self.queries.run(query, user), export)
             made = export.pieces()
@@ -53,7 +69,7 @@ class Exports:
         finally:
             export.close()
 
-    async def _gather(self, data: Any, export: "Export") -> None:
+    async def _gather(self, data: Any, export: Export) -> None:
         """All documents are kept."""
         async with aclosing(gathered(_rows(data), LOOKED_AT)) as batches:
             async for batch in batches:
@@ -63,13 +79,6 @@ class Exports:
                         f"export: the documents take more than {self.largest} bytes (tables.export_bytes): "
                         "select less, or fewer fields by a projection"
                     )
-
-
-def _begin() -> "Export":
-    """A new export; what it needs is not in memory where nobody exports."""
-    from kowalski.archive.tables.exporting import Export
-
-    return Export()
 
 
 async def _rows(data: Any) -> AsyncGenerator[Document]:

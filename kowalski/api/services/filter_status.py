@@ -1,5 +1,6 @@
 """How a filter does: its last nights, its breaker, and what is wrong with it."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from kowalski.filters.definition import compile_filter
 
 #: nights that are shown
 DAYS = 30
+#: and those of which a list of filters tells
+LATELY = 14
 READING = Reading(max_time_ms=5000, comment="filter status", sort=[("night", -1), ("last_run", -1)])
 
 
@@ -32,6 +35,26 @@ async def status_of(stored: Document, checks: list[Document], queries: Queries) 
         "breaker": _breaker([each for each in found if each["fid"] == stored.get("active_fid")], now),
         "nights": [_night(each) for each in found],
         "activations": [{key: value for key, value in each.items() if key != "_id"} for each in checks],
+    }
+
+
+async def overview(filters: list[Document], queries: Queries) -> list[Document]:
+    """Filters, each with its ``breaker`` and ``passed``: how many alerts by night, of the last `LATELY` days."""
+    now = datetime.now(UTC)
+    condition = {"filter_id": {"$in": [each["filter_id"] for each in filters]}, "night": {"$gte": recent(now, LATELY)}}
+    runs: dict[int, list[Document]] = {}
+    async for each in queries.find(COLLECTION, condition, READING):
+        runs.setdefault(each["filter_id"], []).append(each)
+    return [each | _lately(each, runs.get(each["filter_id"], []), now) for each in filters]
+
+
+def _lately(stored: Document, found: list[Document], now: datetime) -> Document:
+    passed: Counter[str] = Counter()
+    for each in found:
+        passed[each["night"]] += each.get("passed", 0)
+    return {
+        "passed": dict(passed),
+        "breaker": _breaker([run for run in found if run["fid"] == stored.get("active_fid")], now),
     }
 
 

@@ -3,7 +3,7 @@
 import secrets
 import string
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import json_util
 
@@ -11,7 +11,7 @@ from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Change, NewVersion, Replay, ToExplain, Trial
 from kowalski.api.services.activation import ActivationGuard
 from kowalski.api.services.explanations import Explanations
-from kowalski.api.services.filter_status import status_of
+from kowalski.api.services.filter_status import overview, status_of
 from kowalski.api.services.filter_trials import FilterTrials, NoAlerts, Rehearsal
 from kowalski.api.services.past_alerts import PastAlerts, shared_with
 from kowalski.api.services.replays import Replays
@@ -28,6 +28,17 @@ from kowalski.settings import Filters
 
 #: what says what a filter may see
 SEEN = {"group_id", "catalog", "permissions", "surveys", "watchlists"}
+
+
+class Checked(NamedTuple):
+    """A version that may be saved, and what to say of its trial."""
+
+    wanted: NewVersion
+    stored: Document | None
+    sight: Sight
+    stages: list[Document]
+    rehearsal: Rehearsal
+    said: str
 
 
 class FilterService:
@@ -54,26 +65,17 @@ class FilterService:
             raise BadRequest(f"Filter id {filter_id} not found")
         return found
 
+    async def all(self, user: User) -> list[Document]:
+        """The filters that exist for a user, by id, without their pipelines; and how each does, as `overview` has it."""
+        return await overview(await self.store.all(None if user.is_admin else sorted(user.groups)), self.past.queries)
+
     async def post(self, wanted: NewVersion, user: User) -> tuple[str, Document]:
         """A new filter, or a new version of one, tried on the newest alert: what to say, and the version.
 
         A pipeline that is the active version's already makes no new one.
         """
-        sight = _sight(wanted.model_dump(include=SEEN))
-        if not _is_his(wanted.model_dump(), user):
-            raise BadRequest(f"you are not in group {wanted.group_id}")
-        if wanted.watchlists:
-            names = await self.watchlists.named(wanted.group_id, wanted.watchlists)
-            wanted = wanted.model_copy(update={"watchlists": names})
-            sight = _sight(wanted.model_dump(include=SEEN))
-        number, stored = wanted.filter_id, await self._same(wanted, user)
-        if stored is not None:  # it keeps what the new version does not name
-            sight = _sight(stored | wanted.model_dump(include=SEEN & wanted.model_fields_set))
-        _require_rights(sight, user)
-        stages = _parsed(wanted.pipeline, "")
-        _require_declared(stages, sight)
-        rehearsal = self.trials.rehearsal(sight)
-        said = await _tried(rehearsal, stages, f"pipeline test for filter id {number}")
+        number = wanted.filter_id
+        wanted, stored, sight, stages, rehearsal, said = await self.check(wanted, user)
         fields = await self._extras(wanted, number, rehearsal, "Cannot test {what} pipeline: {why}")
         version: Document = {"fid": _new_fid(), "pipeline": json_util.dumps(stages), "created_at": datetime.now(UTC)}
         if not _has_active(stored, version["pipeline"]):
@@ -83,6 +85,30 @@ class FilterService:
             return f"{said}\nfilter version {active['fid']} is the same", _shown(active, number)
         self.guard.look(number, version["fid"], sight, stages)
         return f"{said}\nsaved new filter version: {version['fid']}", _shown(version, number)
+
+    async def check(self, wanted: NewVersion, user: User) -> Checked:
+        """What may be saved, tried on the newest alert; raises `BadRequest` where it may not."""
+        wanted, stored, sight = await self.sight_of(wanted, user)
+        _require_rights(sight, user)
+        stages = _parsed(wanted.pipeline, "")
+        _require_declared(stages, sight)
+        rehearsal = self.trials.rehearsal(sight)
+        said = await _tried(rehearsal, stages, f"pipeline test for filter id {wanted.filter_id}")
+        return Checked(wanted, stored, sight, stages, rehearsal, said)
+
+    async def sight_of(self, wanted: NewVersion, user: User) -> tuple[NewVersion, Document | None, Sight]:
+        """A version with its lists by their names, the filter that it is of, if there is one, and what it would see."""
+        sight = _sight(wanted.model_dump(include=SEEN))
+        if not _is_his(wanted.model_dump(), user):
+            raise BadRequest(f"you are not in group {wanted.group_id}")
+        if wanted.watchlists:
+            names = await self.watchlists.named(wanted.group_id, wanted.watchlists)
+            wanted = wanted.model_copy(update={"watchlists": names})
+            sight = _sight(wanted.model_dump(include=SEEN))
+        stored = await self._same(wanted, user)
+        if stored is not None:  # it keeps what the new version does not name
+            sight = _sight(stored | wanted.model_dump(include=SEEN & wanted.model_fields_set))
+        return wanted, stored, sight
 
     async def _same(self, wanted: NewVersion, user: User) -> Document | None:
         """The filter of which a version is wanted; None where it is new.

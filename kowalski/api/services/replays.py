@@ -16,6 +16,7 @@ from kowalski.alerts.times import EPOCH_JD, SECONDS, jd_of
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Replay
 from kowalski.api.services.filter_trials import chosen
+from kowalski.api.services.funnels import Funnel
 from kowalski.api.services.past_alerts import BATCH, PastAlerts, hidden_from, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
@@ -81,8 +82,13 @@ class Replays:
         self.past = past
         self.max_time_ms = max_time_ms
 
-    async def over(self, versions: dict[str, list[Document]], sight: Sight, asked: Replay, user: User) -> Document:
-        """Figures of one version, or of two and where they differ; `complete` says whether the time was enough for all alerts."""
+    async def over(
+        self, versions: dict[str, list[Document]], sight: Sight, asked: Replay, user: User, funnel: Funnel | None = None
+    ) -> Document:
+        """Figures of one version, or of two and where they differ; `complete` says whether the time was enough for all alerts.
+
+        A ``funnel`` counts how far alerts get in the first version.
+        """
         shared = shared_with(user, sight)
         condition = shared.condition | chosen(sight.survey, asked.object_ids, asked.start, asked.end)
         scores = {fid: Score(compile_stages(stages)) for fid, stages in versions.items()}
@@ -97,6 +103,12 @@ class Replays:
                 nights.update(night_of(alert["candidate"]["jd"]) for alert in batch)
                 if costs is None:
                     costs = await self._costs(first[1].compiled, documents[:TIMED], clock.within(COSTS_SHARE))
+                if funnel is not None:
+                    await funnel.take(
+                        first[1].compiled, documents, self.past.queries, min(clock.left_ms(), self.max_time_ms)
+                    )
+        except TimeIsUp:
+            clock.ran_out = True
         except QueryError as error:
             raise BadRequest(f"failure: {error}") from None
         told = {**_figures(*first, nights), "stages": costs or [], "complete": not clock.ran_out}

@@ -43,6 +43,7 @@ CLOSED = frozenset(
         "watchlists",
         "watchlist_rows",
         "fits",
+        "lab_queries",
     }
 )
 CLOSED_PREFIXES = ("quarantine", "system.", INCOMING)

@@ -10,7 +10,7 @@ from kowalski.api.services.cockpit import Now
 from kowalski.api.state import SERVICES
 from kowalski.errors import DatabaseError, KowalskiError
 from kowalski.lab.entrance import session_of
-from kowalski.lab.rendering import page, part
+from kowalski.lab.rendering import fragment, page
 
 #: s between two looks
 BEAT = 2.0
@@ -57,7 +57,7 @@ async def events(request: web.Request) -> web.StreamResponse:
             context = await _context(request)
         except KowalskiError:  # the page that is loaded anew says what it is
             break
-        shown = {name: part(f"status/{name}.html", **context) for name in PARTS}
+        shown = {name: fragment(f"status/{name}.html", **context) for name in PARTS}
         changed = {name: html for name, html in shown.items() if sent.get(name) != html}
         sent = shown
         data = json.dumps({"at": f"{context['now'].at:%H:%M:%S}", "parts": changed})

@@ -19,10 +19,10 @@
   // What scripts of other pages use: JSON from the lab, with the proof that the page asks for it.
   window.lab = {
     theme: shown,
-    async ask(address, form) {
+    async ask(address, form, signal) {
       const headers = { Accept: "application/json" };
       if (form) headers["X-Kowalski-Proof"] = document.body.dataset.proof;
-      const answer = await fetch(address, form ? { method: "POST", body: form, headers } : { headers });
+      const answer = await fetch(address, form ? { method: "POST", body: form, headers, signal } : { headers, signal });
       if (answer.status === 401) { location.reload(); throw new Error("You are logged out."); }
       const said = await answer.json();
       if (!answer.ok) throw new Error(said.message || answer.statusText);

@@ -1,0 +1,55 @@
+"""Plots in the colours of the pages."""
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiohttp import web
+
+from kowalski.lab.rendering import headers
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure
+
+
+class Colours(NamedTuple):
+    """Of one theme: as the style sheet has them."""
+
+    paper: str
+    ink: str
+    line: str
+    accent: str
+
+
+COLOURS = {
+    "light": Colours("#ffffff", "#1b1f24", "#d0d5db", "#0b57a4"),
+    "dark": Colours("#11151a", "#e6e9ed", "#3a434e", "#7cb8f5"),
+}
+
+
+def drawn(theme: str, **options: Any) -> "figure":
+    """An empty figure as wide as its place, in a theme's colours; options as `bokeh.plotting.figure` has them."""
+    from bokeh.models import BasicTickFormatter
+    from bokeh.plotting import figure  # takes a while, and is not in memory where nobody draws
+
+    colours = COLOURS[theme]
+    made = figure(sizing_mode="stretch_width", toolbar_location="above", **{"height": 340, **options})
+    made.background_fill_color = made.border_fill_color = colours.paper
+    made.outline_line_color = colours.line
+    made.toolbar.logo = None
+    made.toolbar.autohide = True
+    made.grid.grid_line_color = colours.line
+    made.grid.grid_line_alpha = 0.5
+    for axis in made.axis:
+        if isinstance(axis.formatter, BasicTickFormatter):
+            axis.formatter.use_scientific = False  # Julian dates
+        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = colours.line
+        axis.axis_label_text_color = axis.major_label_text_color = colours.ink
+        axis.axis_label_text_font_style = "normal"
+    return made
+
+
+def sent(plot: "figure") -> web.Response:
+    """What the page's script makes a plot of."""
+    from bokeh.embed import json_item
+
+    return web.Response(text=json.dumps(json_item(plot)), content_type="application/json", headers=headers())
