@@ -18,12 +18,12 @@ import dask
 from distributed import Nanny, Scheduler, Security, Worker
 from distributed.comm.addressing import unparse_host_port
 from distributed.core import Status, rpc
-from prometheus_client import Counter, Gauge
 
 from kowalski import telemetry
 from kowalski.alerts.survey import get_survey
 from kowalski.config import load_config
 from kowalski.dask_access import CONNECTIONS, connection_arguments, name_of_workers, security_of
+from kowalski.dask_metrics import CPU, LOST, MEMORY, READY, TASKS, WANTED
 from kowalski.errors import ConfigError, LocalError
 from kowalski.log import get_logger, setup_logging
 from kowalski.ml.convert import ensure_converted
@@ -31,13 +31,6 @@ from kowalski.program import run_program
 from kowalski.settings import Dask
 
 log = get_logger(__name__)
-
-READY = Gauge("kowalski_dask_workers_ready", "Worker processes of this machine that take batches", ["survey"])
-WANTED = Gauge("kowalski_dask_workers_wanted", "Worker processes that there should be on this machine", ["survey"])
-LOST = Counter("kowalski_dask_workers_lost", "Worker processes that ended while they were needed", ["survey"])
-TASKS = Gauge("kowalski_dask_tasks", "Batches that the scheduler has", ["survey"])
-MEMORY = Gauge("kowalski_dask_worker_memory_bytes", "Memory of each worker of the scheduler", ["survey", "worker"])
-CPU = Gauge("kowalski_dask_worker_cpu_percent", "Share of a core that each worker of the scheduler takes", ["survey", "worker"])  # fmt: skip
 
 DASK_SETTINGS = {
     **CONNECTIONS,

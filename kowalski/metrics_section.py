@@ -23,3 +23,11 @@ class Telemetry(Section):
     """Where traces (OpenTelemetry) are sent; nowhere without an address."""
 
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/@]+(/|$)")] | None
+
+
+class PerformanceReport(Section):
+    """Reports of each day, of what the API's metrics said through it."""
+
+    metrics: str | None
+    interval: float = Field(gt=0)
+    folder: str

@@ -8,7 +8,7 @@ from pydantic import Field, IPvAnyNetwork, model_validator
 from kowalski.archive_section import Archive
 from kowalski.errors import ConfigError
 from kowalski.gcn_section import GcnStream
-from kowalski.metrics_section import MetricsSection, Telemetry
+from kowalski.metrics_section import MetricsSection, PerformanceReport, Telemetry
 from kowalski.night_section import NightSection
 from kowalski.output_section import KafkaOutput
 from kowalski.section import Names, Port, Section, Servers
@@ -212,14 +212,6 @@ class TNS(Section):
     bot_name: str | None
     api_key: str | None
     interval: float = Field(gt=0)
-
-
-class PerformanceReport(Section):
-    """Reports of each day, of what the API's metrics said through it."""
-
-    metrics: str | None
-    interval: float = Field(gt=0)
-    folder: str
 
 
 class DaskTLS(Section):

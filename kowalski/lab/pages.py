@@ -18,6 +18,7 @@ PAGES = (
     Page("POST", "/lab/logout", login.log_out, Access.ANYBODY),
     Page("GET", "/lab/status", status.show, Access.ADMIN),
     Page("GET", "/lab/status/events", status.events, Access.ADMIN),
+    Page("GET", "/lab/status/throughput.json", status.throughput, Access.ADMIN, params=status.Look),
     Page("GET", "/lab/assets/{hash}/{name}", assets.get, Access.ANYBODY),
     *OBJECT_PAGES,
     *query.PAGES,

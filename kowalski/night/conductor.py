@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from prometheus_client import Gauge
-
 from kowalski.alerts.survey import enabled_surveys, get_survey
 from kowalski.config import load_config
 from kowalski.database.client import MongoDatabase, connect
@@ -20,6 +18,7 @@ from kowalski.night.closing import close_night
 from kowalski.night.course import AT_WORK, Rules, State, next_step
 from kowalski.night.crew import Crew
 from kowalski.night.dates import night_from
+from kowalski.night.metrics import BALANCE, PROBLEMS, UNDER_WAY
 from kowalski.night.report.page import report_of
 from kowalski.night.sight import Lookout, Stream
 from kowalski.program import once_available, run_program
@@ -31,14 +30,6 @@ from kowalski.watchers.watch import Watch, delay, stop_on_signals
 log = get_logger(__name__)
 
 PROGRAM = "night-conductor"
-
-UNDER_WAY = Gauge("kowalski_night_under_way", "1 while a night of the survey runs or drains", ["survey"])
-BALANCE = Gauge(
-    "kowalski_night_ledger_balance",
-    "Messages of the night that are unaccounted for, once all else is finished",
-    ["survey"],
-)
-PROBLEMS = Gauge("kowalski_night_problems", "Nights that could not be looked at, or seen on, the last time")
 
 #: s between looks at nights of which nothing is under way
 LEISURE = 60.0

@@ -98,7 +98,14 @@ def test_throughput_and_latency_are_of_what_was_counted(admin: Visitor, broker: 
     counts.add({slot: {"received_stored": {bin_of(0.1): 600}, "emitted_delivered": {bin_of(2.0): 5}}})
     told(admin, "surveys", '<td class="n">10.0</td>')
     told(admin, "latency", "received → stored", "emitted → delivered", '<td class="n">600</td>')
+    line = admin.get(lab_plot(admin), headers={"Accept": "application/json"}, timeout=30).text
+    assert '"ZTF"' in line
+    assert "60.0" in line
     observed.database["latencies"].delete_many({})
+
+
+def lab_plot(visitor: Visitor) -> str:
+    return visitor.lab.url + "/lab/status/throughput.json?theme=dark"
 
 
 def test_streams_and_what_was_passed_over(admin: Visitor, observed: Observed) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from api_harness import Api, wait_until
-from conftest import Visitor
 from night import HOSTILE, SCRIPT, ZTF, Observed
+from visitor import Visitor
 
 from kowalski.alerts.coordinates import position
 from kowalski.api.services.passed import LAST

@@ -2,18 +2,15 @@
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import dask
 import pytest
 from distributed import LocalCluster
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from otlp_collector import Collector
 from worker_harness import MakeWorker, visits
 
 from kowalski import alert_worker, telemetry
@@ -29,52 +26,13 @@ from kowalski.outbox.poster import Poster
 from kowalski.settings import Config, Database
 
 
-class Collector(ThreadingHTTPServer):
-    """What an OpenTelemetry collector would get."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests: list[ExportTraceServiceRequest] = []
-        self.paths: set[str] = set()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def spans(self) -> list[Span]:
-        return [
-            span for request in self.requests for resource in request.resource_spans
-            for scope in resource.scope_spans for span in scope.spans
-        ]  # fmt: skip
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") is None:
-            self.server.requests.append(ExportTraceServiceRequest.FromString(body))
-        self.server.paths.add(self.path)
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     """A receiver to which this process' spans go."""
     with Collector() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
         telemetry.begin("tests", Telemetry(otlp_endpoint=server.address))
         yield server
         telemetry.end()
-        server.shutdown()
 
 
 class Taker:

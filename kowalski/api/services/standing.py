@@ -83,6 +83,21 @@ async def standing_figures(queries: Queries, now: datetime | None = None) -> Sys
     return standing
 
 
+async def throughput(queries: Queries, now: datetime | None = None) -> dict[str, list[tuple[datetime, float]]]:
+    """Survey -> alerts stored per second in each slot of the last hour in which there were any, in order; the slot's begin.
+
+    Raises
+    ------
+    QueryError : MongoDB does not answer in time
+    """
+    now = now or datetime.now(UTC)
+    found: dict[str, list[tuple[datetime, float]]] = {}
+    async for slot in queries.find(LATENCIES, {"at": {"$gte": now - LATELY}}, READING):
+        stored = sum(slot["stages"].get(STORED, {}).values())
+        found.setdefault(slot["survey"], []).append((_utc(slot["at"]), stored / SLOT))
+    return {survey: sorted(rates) for survey, rates in sorted(found.items())}
+
+
 async def _latencies(queries: Queries, now: datetime, surveys: defaultdict[str, SurveyStanding]) -> None:
     """Throughput and latencies, of what was counted."""
     counted: defaultdict[tuple[str, str], list[Document]] = defaultdict(list)

@@ -1,7 +1,5 @@
 """Append to the tables what is new: ``python -m kowalski.archive.tables``. Several may run; one is active."""
 
-from prometheus_client import Counter
-
 from kowalski.archive.tables.tables import Tables
 from kowalski.config import load_config
 from kowalski.database.passes import Passes
@@ -10,7 +8,6 @@ from kowalski.program import once_available, run_program
 from kowalski.watchers.watch import Watch, stop_on_signals
 
 PROGRAM = "tables"
-APPENDED = Counter("kowalski_tables_rows_appended", "Rows appended to the tables")
 
 
 def main() -> None:
@@ -25,9 +22,7 @@ def main() -> None:
     watch.figures["appended"] = 0
 
     def step() -> None:
-        appended = sum(tables.append().values())
-        watch.figures["appended"] += appended
-        APPENDED.inc(appended)
+        watch.figures["appended"] += sum(tables.append().values())
 
     watch.run(step, config.tables.interval)
 

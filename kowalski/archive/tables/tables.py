@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import BinaryIO, Protocol
 
+from prometheus_client import Counter
+
 from kowalski.alerts.schemas import own_schema, store_of
 from kowalski.alerts.survey import enabled_surveys, get_survey
 from kowalski.archive.tables.appending import Appending
@@ -20,6 +22,8 @@ from kowalski.log import get_logger
 from kowalski.settings import Config
 
 log = get_logger(__name__)
+
+APPENDED = Counter("kowalski_tables_rows_appended", "Rows appended to the tables")
 
 
 class Loader(Protocol):
@@ -60,6 +64,7 @@ class Tables:
             except KowalskiError as error:
                 failure = failure or error
                 continue
+            APPENDED.inc(sum(found.values()))
             added = {table: added.get(table, 0) + rows for table, rows in found.items()}
         self._known.forget()
         if failure:

@@ -2,15 +2,20 @@
 
 import asyncio
 import json
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from aiohttp import web
 
+from kowalski.api.models.fields import Body
+from kowalski.api.services import standing
 from kowalski.api.services.cockpit import Now
 from kowalski.api.state import SERVICES
 from kowalski.errors import DatabaseError, KowalskiError
 from kowalski.lab.entrance import session_of
+from kowalski.lab.plot_looks import sent
 from kowalski.lab.rendering import fragment, page
+from kowalski.lab.throughput import plot
 
 #: s between two looks
 BEAT = 2.0
@@ -35,9 +40,21 @@ NEARLY_FULL = 0.9
 ENDING = web.AppKey("lab_streams_end", asyncio.Event)
 
 
+class Look(Body):
+    """How a plot is to look."""
+
+    theme: Literal["light", "dark"] = "light"
+
+
 async def show(request: web.Request) -> web.StreamResponse:
     """The page, as things stand now; a script keeps it so."""
-    return page(request, "status.html", parts=PARTS, small=SMALL, **await _context(request))
+    return page(request, "status.html", plots=True, parts=PARTS, small=SMALL, **await _context(request))
+
+
+async def throughput(request: web.Request, look: Look) -> web.StreamResponse:
+    """The alerts stored over the last hour, as a plot."""
+    rates = await standing.throughput(request.app[SERVICES].database)
+    return sent(plot(rates, look.theme, datetime.now(UTC)))
 
 
 async def events(request: web.Request) -> web.StreamResponse:
