@@ -17,6 +17,7 @@ from kowalski.batch_report import BatchReport
 from kowalski.database.client import MongoDatabase
 from kowalski.database.skyportal_objects import SkyPortalObjects
 from kowalski.errors import DatabaseError
+from kowalski.filters.definition import compile_filter
 
 # wrong input ---------------------------------------------------------------------------------------------------------
 
@@ -134,6 +135,8 @@ def test_outbox_entries(worker: AlertWorker, stocked: MongoDatabase) -> None:
         "bright (priority: 3)",
         {"priority": 3.0, "filter": "r"},
     )
+    (document,) = stocked["filters"].find({"filter_id": 2})
+    assert second.pop("filter_state") == compile_filter(document).state
     assert second == {
         "_id": "ZTF:1:2", "kind": "candidate", "survey": "ZTF", "candid": 1, "objectId": "ZTF23obj0", "jd": JD,
         "filter_id": 2, "group_id": 12, "fid": "abc123", "permissions": [1, 2, 3], "annotations": {"n": 1, "gaia": 1},
