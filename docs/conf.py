@@ -17,6 +17,8 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["tasklist"]
 # a page says what language its blocks are in; those of plain output in none
 highlight_language = "none"
+# quotes and dashes stay as they are typed: options begin with two of them
+smartquotes = False
 html_theme = "furo"
 html_title = f"Kowalski {release}"
 html_copy_source = False

@@ -23,7 +23,7 @@ DOCUMENTS = sorted(
         *ROOT.glob("*.md"),
         *(ROOT / "docs").glob("*.md"),
         *ROOT.glob("kubernetes/*.md"),
-        ROOT / "models" / "stand-ins" / "README.md",
+        *ROOT.glob("models/stand-ins/*.md"),
     ]
 )
 #: roots of paths that exist on somebody's machine only

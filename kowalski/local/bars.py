@@ -46,6 +46,7 @@ def counting_bar(total: int, description: str) -> Iterator[Callable[[int], None]
 @contextmanager
 def working(doing: str) -> Iterator[None]:
     """Whoever watches a terminal sees what is being done, and for how long; nothing of it stays, and nothing of it is in a file."""
-    with Progress(*UNCOUNTED, console=Console(stderr=True), transient=True) as line:
+    console = Console(stderr=True)
+    with Progress(*UNCOUNTED, console=console, transient=True, disable=not console.is_terminal) as line:
         line.add_task(doing, total=None)
         yield

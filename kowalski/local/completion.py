@@ -34,7 +34,9 @@ if [[ $funcstack[1] == _kowalski.py ]]; then _kowalski "$@"; else compdef _kowal
 """
 FISH = r"""function __kowalski
     set -l given (commandline -opc)
-    eval $given[1] completion --words (string escape -- $given[2..-1]) "(commandline -ct | string escape)" 2> /dev/null
+    set -l current (commandline -ct)
+    set -l script (string replace -r '^~' $HOME -- $given[1])
+    $script completion --words $given[2..-1] "$current" 2> /dev/null
 end
 complete -c kowalski.py -a '(__kowalski)'
 """

@@ -1,5 +1,6 @@
 """The command line before there is anything but a Python."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -25,6 +26,10 @@ def test_other_pythons_are_refused_with_what_to_do(bootstrap: ModuleType, versio
     text = bootstrap.refusal(version)
     assert f"this is {version[0]}.{version[1]}" in text
     assert "3.11 to 3.13" in text
+
+
+def test_an_old_python_reads_it_far_enough_to_be_refused() -> None:
+    ast.parse(SCRIPT.read_text(), feature_version=(3, 6))
 
 
 @pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 5), (3, 13, 9)])

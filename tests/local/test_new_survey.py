@@ -50,6 +50,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("kowalski", "tools", "tests", "benchmarks", "data/schemas"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copytree(
+        ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("conf.py")
+    )  # pages that `up` need not build
     for file in (*ROOT.glob("*.toml"), *ROOT.glob("*.txt"), *ROOT.glob("*.md"), ROOT / "kowalski.py", ROOT / "config.defaults.yaml", ROOT / "config.local.yaml"):  # fmt: skip
         shutil.copy(file, folder)
     (folder / ".venv").symlink_to(ROOT / ".venv")

@@ -65,6 +65,9 @@ def test_a_file_gets_the_result_alone() -> None:
     assert done.stdout == "done\n"
     assert "closing the books" not in done.stderr
     assert "\x1b" not in done.stderr
+    silent = WORK.partition("with counting_bar")[0]
+    done = subprocess.run([sys.executable, "-c", silent], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 # errors
