@@ -139,6 +139,7 @@ class Services:
 
     def close(self) -> None:
         """End all connections and threads."""
+        self.glance.close()
         self.accounts.close()
         self.filters.store.close()
         self.watchlists.store.close()

@@ -9,6 +9,7 @@ from browser import DESKTOP, PHONE, Browser
 from night import HOSTILE, SCRIPT, ZTF, Observed
 from others import observe_others
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.keys import Keys
 
 from kowalski.lab.addresses import object_address
@@ -84,6 +85,26 @@ def test_both_axes_of_time_say_the_same_however_it_is_zoomed(at_object: Browser)
     wait_until(lambda: axes(at_object)[1] != first)
     _, first, last, *above = axes(at_object)
     assert above == pytest.approx([first, last], abs=1e-6)
+
+
+def test_a_click_on_a_band_hides_it_and_another_shows_it_again(at_object: Browser) -> None:
+    def visible() -> Any:
+        return at_object.run("return Bokeh.documents.at(-1).roots()[0].renderers.map(each => each.visible)")
+
+    def click() -> None:
+        place = at_object.run(f"""{DEEP} const legend = look(document.querySelector('figure.curve'), '.bk-Legend');
+            legend.scrollIntoView({{block: 'center'}}); const box = legend.getBoundingClientRect();
+            return [Math.round(box.left + 25), Math.round(box.top + box.height / 2)]""")
+        mouse = ActionBuilder(at_object.driver)
+        mouse.pointer_action.move_to_location(*place).click()
+        mouse.perform()
+
+    assert all(visible())
+    click()
+    wait_until(lambda: not all(visible()))
+    assert any(visible())
+    click()
+    wait_until(lambda: all(visible()))
 
 
 def test_the_theme_changes_the_plot_too(at_object: Browser) -> None:

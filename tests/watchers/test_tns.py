@@ -112,7 +112,14 @@ def test_objects_are_stored_as_a_catalogue_has_them(there: Tns, web: Web, mongo:
     assert at == datetime(2026, 6, 30, 23, 30, 0, 500_000, UTC), "whatever this machine's zone is"
     assert stored["discovery_date_(ut)"] == "2026-06-30 23:30:00.500"
     assert stored["object_type"] == {"id": 3, "name": "SN Ia"}
-    assert set(mongo["TNS"].index_information()) == {"_id_", "radec__id", "discovery_date", "healpix_16", "healpix_9"}
+    assert set(mongo["TNS"].index_information()) == {
+        "_id_",
+        "radec__id",
+        "discovery_date",
+        "objname",
+        "healpix_16",
+        "healpix_9",
+    }
     [found] = Catalogs(mongo).cones("TNS", [(150.002, 10.0)], 1e-6, {}, {})
     assert [row["_id"] for row in found] == [2]
 

@@ -43,6 +43,11 @@ class Glance:
         self._known: dict[Key, tuple[float, Sight]] = {}
         self._counting: dict[Key, asyncio.Task[None]] = {}
 
+    def close(self) -> None:
+        """Give up what is being counted."""
+        for task in self._counting.values():
+            task.cancel()
+
     async def read(self, reads: Reads, bands: Bands) -> list[Sight]:
         """All surveys of which the user sees something, by what is known now or within a moment."""
         seen = [survey for survey in known_surveys() if reads.user.sees(survey.name)]

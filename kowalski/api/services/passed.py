@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from kowalski.alerts.survey import get_survey
+from kowalski.alerts.survey import get_survey, key_of
 from kowalski.api.services.reads import PLAIN, Reads
 from kowalski.api.services.rights import User
 from kowalski.database.outbox import candidate_id
@@ -74,7 +74,8 @@ async def read_newest_passed(reads: Reads, number: int) -> list[tuple[Passed, Do
     his = [[each for each in found if _is_his(each, reads.user)] for found in (entries, passes)]
     once: dict[tuple[str, str], Passed] = {}
     for each in _passed(*his):
-        once.setdefault((each.survey, each.object_id), each)
+        if key_of(each.survey) is not None:  # of surveys that this version has no module of, there may be entries
+            once.setdefault((each.survey, each.object_id), each)
     wanted = list(once.values())[: 3 * number]
     surveys = sorted({each.survey for each in wanted})
     found = await asyncio.gather(

@@ -64,7 +64,7 @@ async def search(request: web.Request, asked: Question) -> web.StreamResponse:
         return page(request, "objects.html", status=400, q=text, hits=[], tried=[], more=False, problem=str(error))
     if len(found.hits) == 1:
         hit = found.hits[0]
-        return web.HTTPSeeOther(object_address(hit.survey, hit.object_id, hit.candid))
+        raise web.HTTPSeeOther(object_address(hit.survey, hit.object_id, hit.candid))
     hits = [(hit, object_address(hit.survey, hit.object_id, hit.candid)) for hit in found.hits]
     return page(request, "objects.html", q=text, hits=hits, tried=found.tried, more=found.more, problem="")
 
