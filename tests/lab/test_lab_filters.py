@@ -218,6 +218,16 @@ def test_a_draft_is_replayed(admin: Visitor, observed: Observed) -> None:
     assert "is no field" in asked(admin, "replay", night=night, field="$where")["message"]
 
 
+def test_alerts_that_go_one_by_one_are_counted_too(admin: Visitor, observed: Observed) -> None:
+    drb = observed.database["ZTF_alerts"].count_documents({"candidate.drb": {"$gt": 0.5}})
+    stages = [BRIGHT[0], {"$unwind": "$prv_candidates"}, {"$group": {"_id": "$objectId", "n": {"$sum": 1}}}]
+    told = asked(admin, "replay", night=day_of(observed), pipeline=stages)["html"]
+    left = [int(each) for each in re.findall(r'<td class="n">([\d,–]+)</td><td><progress', told)]
+    assert left[:2] == [ALERTS, drb]
+    assert 0 < left[3] == left[2] <= drb
+    assert f"{left[3]} of {ALERTS} alerts" in told
+
+
 def test_rights_are_those_of_the_api(lab: Api, member: str, observed: Observed) -> None:
     hidden = observed.database["ZTF_alerts"].find_one({"candidate.programid": {"$ne": 1}})
     assert hidden is not None

@@ -1,6 +1,7 @@
 """How a filter does: its last nights, its breaker, and what is wrong with it."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,8 @@ from kowalski.filters.definition import compile_filter
 #: nights that are shown
 DAYS = 30
 #: and those of which a list of filters tells
-LATELY = 14
+LATELY = 7
+FIELDS = dict.fromkeys(("filter_id", "fid", "night", "passed", "open_until", "error"), 1)
 READING = Reading(max_time_ms=5000, comment="filter status", sort=[("night", -1), ("last_run", -1)])
 
 
@@ -43,7 +45,7 @@ async def overview(filters: list[Document], queries: Queries) -> list[Document]:
     now = datetime.now(UTC)
     condition = {"filter_id": {"$in": [each["filter_id"] for each in filters]}, "night": {"$gte": recent(now, LATELY)}}
     runs: dict[int, list[Document]] = {}
-    async for each in queries.find(COLLECTION, condition, READING):
+    async for each in queries.find(COLLECTION, condition, replace(READING, projection=FIELDS)):
         runs.setdefault(each["filter_id"], []).append(each)
     return [each | _lately(each, runs.get(each["filter_id"], []), now) for each in filters]
 
