@@ -67,6 +67,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("./kowalski.py ledger", "the latest night; exit status 1 where anything is missing"),
         ("./kowalski.py ledger 20240301", "another"),
     ),
+    "verify": (
+        ("./kowalski.py verify 1105522281015015000", "made again of its packet: what of it differs"),
+        ("./kowalski.py verify 314 --survey LSST --json", "where several surveys have that candid; for a program"),
+    ),
     "archive": (
         ("./kowalski.py archive list", "nights that are kept"),
         ("./kowalski.py archive get 2610165080015010000 --output packet.avro", "one packet, as it came"),
