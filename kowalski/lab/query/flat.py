@@ -46,7 +46,7 @@ def written(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.10g}"
+        return f"{value:.12g}"
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     if isinstance(value, datetime):
