@@ -18,11 +18,12 @@ ON_DARK = ("#56b4e9", "#ff8a4c", "#2ec79b", "#e79ac4", "#e8b43a", "#dddddd")
 
 def plot(rates: Mapping[str, Rates], theme: str, now: datetime) -> "figure":
     """Alerts/s by survey over the last hour; where nothing was stored the line is at zero."""
+    from bokeh.models import DataRange1d
+
     start = now - timedelta(hours=1)
-    made = drawn(theme, height=240, x_axis_type="datetime", x_range=(_naive(start), _naive(now)), tools="pan,xwheel_zoom,reset,save,hover", tooltips=[("survey", "$name"), ("UTC", "@x{%H:%M:%S}"), ("alerts/s", "@y{0.0}")])  # fmt: skip
+    made = drawn(theme, height=240, y_range=DataRange1d(start=0), x_axis_type="datetime", x_range=(_naive(start), _naive(now)), tools="pan,xwheel_zoom,reset,save,hover", tooltips=[("survey", "$name"), ("UTC", "@x{%H:%M:%S}"), ("alerts/s", "@y{0.0}")])  # fmt: skip
     made.hover.formatters = {"@x": "datetime"}
     made.yaxis.axis_label, made.xaxis.axis_label = "alerts/s", "UTC"
-    made.y_range.start = 0
     for (survey, own), color in zip(rates.items(), ON_DARK if theme == "dark" else COLORS, strict=False):
         times, values = zip(*_steps(own, start, now), strict=True)
         made.line([_naive(each) for each in times], values, color=color, line_width=2, legend_label=survey, name=survey)
