@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from api_harness import ADMIN, PASSWORD, wait_until
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -97,20 +98,12 @@ class Browser:
         return int(self.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
     def _is_gone(self, element: WebElement) -> bool:
-        return (
-            bool(self.run("return document.documentElement !== arguments[0]", element))
-            if self._attached(element)
-            else True
-        )
-
-    def _attached(self, element: WebElement) -> bool:
-        from selenium.common.exceptions import StaleElementReferenceException
-
+        """Whether another page has come in place of the one that an element was of."""
         try:
-            element.tag_name  # noqa: B018
-        except StaleElementReferenceException:
-            return False
-        return True
+            self.run("return arguments[0].isConnected", element)
+        except WebDriverException:  # stale, or, in the midst of it, not of the document
+            return True
+        return False
 
 
 def axe() -> str:

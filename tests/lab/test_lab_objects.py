@@ -387,13 +387,13 @@ def test_a_linked_object_and_the_fit_are_shown_to_who_may_see_them(
     other = {
         "objectId": "313",
         "candid": 314,
-        "candidate": {name: alert["candidate"][name] for name in names} | {"fid": 3},
+        "candidate": {name: alert["candidate"][name] for name in names},
     }
-    link = Link("ZTF", passed["objectId"], "LSST", "313", 0.42)
+    link = Link("ZTF", passed["objectId"], "PGIR", "313", 0.42)
     curve = {"mjd": [60310.0, 60311.0], "bands": {"ztfr": [100.0, 150.0], "ztfg": [90.0, 140.0]}}
-    fit = {"_id": f"ZTF:{passed['objectId']}", "made_at": passed["passed_at"], "rights": {"ZTF": [1], "LSST": None}}
+    fit = {"_id": f"ZTF:{passed['objectId']}", "made_at": passed["passed_at"], "rights": {"ZTF": [1], "PGIR": None}}
     fit |= {"z": 0.05, "z_source": "NED", "x1": 0.1, "c": 0.2, "chi2": 10.0, "ndof": 9, "points": 14, "curve": curve}
-    observed.database["LSST_alerts"].insert_one(other)
+    observed.database["PGIR_alerts"].insert_one(other)
     observed.database["object_links"].insert_one(link.document())
     observed.database["fits"].insert_one(fit)
     page = object_address("ZTF", passed["objectId"])
@@ -402,15 +402,15 @@ def test_a_linked_object_and_the_fit_are_shown_to_who_may_see_them(
             with Visitor(lab) as visitor:
                 visitor.log_in(*((name, users[name]) if name else ()))
                 text, plot = visitor.page(page).text, visitor.page(f"{page}/lightcurve.json").text
-                assert ("Also in LSST" in text, 'href="/lab/objects/lsst/313"' in text, "0.42″ away" in text) == (
+                assert ("Also in PGIR" in text, 'href="/lab/objects/pgir/313"' in text, "0.42″ away" in text) == (
                     sees,
                 ) * 3
                 assert ("SALT2: z = 0.050 (NED)" in text) is sees
-                assert ("LSST lsst" in plot, '"name":"Line"' in plot.replace(" ", "")) == (sees, sees)
+                assert ("PGIR cspjs" in plot, '"name":"Line"' in plot.replace(" ", "")) == (sees, sees)
                 assert ("points that you may not see" in text) is not sees
-                assert visitor.page("/lab/objects/lsst/313").status_code == (200 if sees else 404)
+                assert visitor.page("/lab/objects/pgir/313").status_code == (200 if sees else 404)
     finally:
-        for collection in ("LSST_alerts", "object_links", "fits"):
+        for collection in ("PGIR_alerts", "object_links", "fits"):
             observed.database[collection].drop()
 
 
