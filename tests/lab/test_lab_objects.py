@@ -387,7 +387,7 @@ def test_a_linked_object_and_the_fit_are_shown_to_who_may_see_them(
     other = {
         "objectId": "313",
         "candid": 314,
-        "candidate": {name: alert["candidate"][name] for name in names},
+        "candidate": {name: alert["candidate"][name] for name in names} | {"fid": 1},
     }
     link = Link("ZTF", passed["objectId"], "PGIR", "313", 0.42)
     curve = {"mjd": [60310.0, 60311.0], "bands": {"ztfr": [100.0, 150.0], "ztfg": [90.0, 140.0]}}
