@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from kowalski.api.services.lightcurves import UNASKED
 from kowalski.api.services.object_page import ObjectPage
 from kowalski.api.services.passed import Message, Passed
 from kowalski.database.queries import Document
@@ -75,6 +76,12 @@ class ObjectView:
     moments: list[Moment]
     provenance: dict[str, Any]
     calls: list[tuple[str, str]]
+
+    @property
+    def no_fit(self) -> str | None:
+        """Why there is no fit, where one was asked for."""
+        reason = self.fit.get("reason")
+        return str(reason) if reason and reason != UNASKED else None
 
     @property
     def age(self) -> float | None:
