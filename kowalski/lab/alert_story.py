@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from kowalski.alerts.times import EPOCH_JD, SECONDS
 
 #: the moments of a trace, in their order; others come behind
-MOMENTS = ("exposure", "emitted", "received", "stored", "scored", "filtered", "delivered")
+MOMENTS = ("exposure", "emitted", "received", "scored", "stored", "filtered", "delivered")
 #: units of the small picture of a score's course
 WIDTH, HEIGHT = 120.0, 24.0
 

@@ -74,7 +74,7 @@ class ObjectView:
     older: list[Message]
     more: int
     moments: list[Moment]
-    provenance: dict[str, Any]
+    made_by: dict[str, Any]
     calls: list[tuple[str, str]]
 
     @property
@@ -141,7 +141,7 @@ def view_of(found: ObjectPage, skyportal: str | None, origin: str) -> ObjectView
         older=found.messages[NEWEST:MESSAGES],
         more=max(0, len(found.messages) - MESSAGES),
         moments=moments_of(alert),
-        provenance=_flat(alert.get("provenance")),
+        made_by=found.made_by,
         calls=_calls(curve.survey.alerts, curve.survey.object_id, survey, object_id, origin),
     )  # fmt: skip
 
@@ -158,13 +158,6 @@ def _by_filter(passed: list[Passed]) -> list[list[Passed]]:
     for each in passed:
         together.setdefault(each.filter_id, []).append(each)
     return list(together.values())
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    """The leaves of a document by their paths."""
-    if not isinstance(value, dict):
-        return {path: value} if path else {}
-    return {key: leaf for name, part in value.items() for key, leaf in _flat(part, f"{path}.{name}" if path else str(name)).items()}  # fmt: skip
 
 
 def _calls(collection: str, field: str, survey: str, object_id: str, origin: str) -> list[tuple[str, str]]:

@@ -239,17 +239,22 @@ def test_what_was_refused_or_comes_from_tables_is_told(
 def test_the_way_and_the_making_of_an_alert_are_shown_where_it_tells_them(
     admin: Visitor, passed: dict[str, Any], observed: Observed
 ) -> None:
-    trace = {"exposure": passed["jd"], "received": passed["passed_at"], "stored": passed["passed_at"]}
-    told = {"trace": trace, "provenance": {"scores": {"kowalski": "4.0.0"}}}
-    observed.database[ZTF.alerts].update_one({"candid": passed["candid"]}, {"$set": told})
+    page = object_address("ZTF", passed["objectId"], passed["candid"])
+    alerts, chosen = observed.database[ZTF.alerts], {"candid": passed["candid"]}
+    told = alerts.find_one(chosen, {"_id": 0, "trace": 1, "provenance": 1})
+    made_by = observed.database["provenance"].find_one({"_id": told["provenance"]})
+    text = admin.page(page).text
+    assert "On its way" in text
+    assert text.index("<td>scored</td>") < text.index("<td>stored</td>") < text.index("<td>filtered</td>")
+    assert f'title="{made_by["networks"]["braai"]["sha256"]}"' in text
+    assert f"with {made_by['backend']['name']} {made_by['backend']['version']}" in text
+    assert "Versions of" in text
+    alerts.update_one(chosen, {"$unset": dict.fromkeys(told, 1)})
     try:
-        text = admin.page(object_address("ZTF", passed["objectId"], passed["candid"])).text
-        assert "On its way" in text
-        assert "<td>stored</td>" in text
-        assert "<dt>scores.kowalski</dt>" in text
+        text = admin.page(page).text
+        assert ("On its way" in text, "with these weights" in text) == (False, False)
     finally:
-        observed.database[ZTF.alerts].update_one({"candid": passed["candid"]}, {"$unset": dict.fromkeys(told, 1)})
-    assert "On its way" not in admin.page(object_address("ZTF", passed["objectId"], passed["candid"])).text
+        alerts.update_one(chosen, {"$set": told})
 
 
 def test_the_plot_and_the_table_have_the_points_of_the_api(admin: Visitor, lab: Api, passed: dict[str, Any]) -> None:
@@ -355,7 +360,7 @@ def test_pages_are_read_in_few_steps_and_none_reads_a_collection(
 ) -> None:
     visitor.log_in(*((name, users[name]) if name else ()))
     page = object_address("ZTF", passed["objectId"])
-    most = {page: 10, f"{page}/lightcurve.json": 4, "/lab/objects?q=ZTF99none": 15, f"/lab/objects?q={passed['candid']}": 15, "/lab/objects?q=10+10": 5}  # fmt: skip
+    most = {page: 12, f"{page}/lightcurve.json": 4, "/lab/objects?q=ZTF99none": 15, f"/lab/objects?q={passed['candid']}": 15, "/lab/objects?q=10+10": 5}  # fmt: skip
     for path, steps in most.items():
         asked()
         assert visitor.page(path).status_code in (200, 303)

@@ -13,6 +13,7 @@ from kowalski.api.services.lightcurves import LightCurveService
 from kowalski.api.services.object_search import SAME, TNS
 from kowalski.api.services.objects import Bands, Visible, linked_with, visible
 from kowalski.api.services.passed import Message, Passed, read_passed
+from kowalski.api.services.provenance import provenance_of
 from kowalski.api.services.reads import PLAIN, Reads
 from kowalski.database.links import Link
 from kowalski.database.queries import POSITION, Document
@@ -65,6 +66,7 @@ class ObjectPage:
     cutouts : roles of those that it has
     passed, messages : the filters that its alerts passed, and what was sent, as far as they are of the user's groups
     tns : what TNS has at its place
+    made_by : what made the alert's scores and the object's matches (`provenance_of`)
     """
 
     curve: Curve
@@ -73,6 +75,7 @@ class ObjectPage:
     passed: list[Passed]
     messages: list[Message]
     tns: list[Document]
+    made_by: Document
 
 
 async def read_curve(name: str, object_id: str, reads: Reads, bands: Bands, fits: LightCurveService) -> Curve:
@@ -107,10 +110,11 @@ async def read_page(
     if candid is not None and candid not in candids:
         raise BadRequest(f"{survey.name} object {object_id} has no alert {candid}, or none that you may see")
     shown = candid if candid is not None else (candids[-1] if candids else None)
-    alert, cutouts, (passed, messages), tns = await asyncio.gather(
-        _alert(survey, shown, reads), _cutouts(survey, shown, reads), read_passed(survey.name, candids, reads), _tns(curve, reads)
+    alert = await _alert(survey, shown, reads)
+    cutouts, (passed, messages), tns, made_by = await asyncio.gather(
+        _cutouts(survey, shown, reads), read_passed(survey.name, candids, reads), _tns(curve, reads), provenance_of(alert or {}, curve.own.aux, reads)
     )  # fmt: skip
-    return ObjectPage(curve, alert, cutouts, passed, messages, tns)
+    return ObjectPage(curve, alert, cutouts, passed, messages, tns, made_by)
 
 
 async def _alert(survey: Survey, candid: int | None, reads: Reads) -> Document | None:
