@@ -21,7 +21,8 @@
       at.textContent = said.at;
       live.dataset.beats = 1 + Number(live.dataset.beats || 0);
       live.classList.remove("problem");
-      if (live.dataset.beats % 15 === 0) window.lab.draw(document.getElementById("throughput"));
+      const throughput = document.getElementById("throughput");
+      if (throughput && live.dataset.beats % 15 === 0) window.lab.draw(throughput);
       for (const section of document.querySelectorAll("[data-later]")) put(section.dataset.part, section.dataset.later);
       for (const [name, html] of Object.entries(said.parts)) put(name, html);
     };
