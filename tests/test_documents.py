@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command_line import command_line
 
 from kowalski.alerts.survey import Survey
 from kowalski.config import ROOT, build, merge, settings_tree
+from kowalski.documentation.commands import command_line
 
 README = (ROOT / "README.md").read_text()
 SURVEYS = (ROOT / "docs" / "surveys.md").read_text()

@@ -46,6 +46,8 @@ LARGEST = 16 * 1024 * 1024 - 1024
 
 PENDING = {"state": "pending"}
 OF_TARGET = {"_id": 0, "survey": 1, "objectId": 1, "lane": 1}
+#: what an entry says of the alert and the filter that caused it, and what follows from it says too
+CAUSE = ("survey", "candid", "objectId", "jd", "passed_at", "kafka", "filter_id", "group_id", "fid", "filter_state")
 STATES = ("pending", "delivered", "failed", "expired")
 
 Entry = dict[str, Any]

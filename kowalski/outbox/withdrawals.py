@@ -11,8 +11,10 @@ from typing import Any
 from kowalski.alerts.document import Alert
 from kowalski.alerts.survey import Survey
 from kowalski.database.alerts import Alerts
-from kowalski.database.outbox import KAFKA, SKYPORTAL, Entry, Outbox, withdrawal_id
+from kowalski.database.outbox import CAUSE, KAFKA, SKYPORTAL, Entry, Outbox, withdrawal_id
 
+#: what Kafka was told, which a withdrawal tells again
+RESULT = ("alert", "passed", "record")
 #: what the entries of these kinds have told
 TELLING = {"candidate": SKYPORTAL, "result": KAFKA, "extragalactic": KAFKA, "fit": KAFKA}
 
@@ -56,22 +58,7 @@ def withdrawal_entries(told: Iterable[Entry], moments: Mapping[int, float]) -> I
     for entry in told:
         if entry["kind"] not in TELLING or entry["candid"] not in moments:
             continue
-        common = (
-            "survey",
-            "candid",
-            "objectId",
-            "jd",
-            "passed_at",
-            "kafka",
-            "filter_id",
-            "group_id",
-            "fid",
-            "filter_state",
-            "alert",
-            "passed",
-            "record",
-        )
-        taken: dict[str, Any] = {name: entry[name] for name in common if name in entry}
+        taken: dict[str, Any] = {name: entry[name] for name in (*CAUSE, *RESULT) if name in entry}
         yield {
             "_id": withdrawal_id(entry["_id"]),
             "kind": "withdrawal",

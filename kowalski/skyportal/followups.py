@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from kowalski.database.outbox import CAUSE, Entry, Outbox, follow_up_id
 from kowalski.database.outbox import FOLLOW_UP as LANE
-from kowalski.database.outbox import Entry, Outbox, follow_up_id
 from kowalski.errors import SkyPortalError
 from kowalski.log import get_logger
 from kowalski.skyportal import messages
@@ -36,24 +36,12 @@ Request = Mapping[str, Any]
 
 def follow_up_entries(entries: Iterable[Entry]) -> list[Entry]:
     """The outbox entries of the follow-up that some candidates ask for."""
-    common = (
-        "survey",
-        "candid",
-        "objectId",
-        "jd",
-        "passed_at",
-        "kafka",
-        "filter_id",
-        "group_id",
-        "fid",
-        "filter_state",
-    )
     return [
         {
             "_id": follow_up_id(entry["survey"], entry["candid"], entry["filter_id"]),
             "kind": "followup",
             "lane": LANE,
-            **{name: entry[name] for name in common if name in entry},
+            **{name: entry[name] for name in CAUSE if name in entry},
             "request": entry["auto_followup"],
         }
         for entry in entries

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-from command_line import command_line
 from manifests import (
     FOLDER,
     SURVEYS,
@@ -24,6 +23,7 @@ from manifests import (
 
 from kowalski.alerts.survey import get_survey, known_surveys, module_of
 from kowalski.config import ROOT, build, merge, override, settings_tree
+from kowalski.documentation.commands import command_line
 from kowalski.settings import Config
 
 README = (FOLDER / "README.md").read_text()

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from command_line import command_line
 
 from kowalski.config import ROOT
+from kowalski.documentation.commands import command_line
 
 SCRIPT = ROOT / "kowalski.py"
 

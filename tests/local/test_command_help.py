@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import command_line
 
 from kowalski.config import ROOT
+from kowalski.documentation.commands import command_line
 from kowalski.local.completion import candidates
 from kowalski.local.examples import EXAMPLES
 
 SCRIPT = ROOT / "kowalski.py"
 COMMANDS = list(command_line().COMMANDS)
 #: what heavy work is done with; nothing of it is needed to say what a command may be given
-HEAVY = ("numpy", "pymongo", "pydantic", "rich", "astropy", "distributed", "argcomplete")
+HEAVY = ("numpy", "pymongo", "pydantic", "rich", "astropy", "distributed")
 
 
 def said(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
