@@ -11,7 +11,7 @@ from kowalski.local.bars import working
 from kowalski.local.system import LocalSystem
 
 #: what `up` makes in its folder; nothing else there is ever removed
-MADE = ("mongod", "kafka", "programs", "run", "supervisord.conf", "supervisord.pid", "config.yaml")
+MADE = ("mongod", "kafka", "metrics", "programs", "run", "supervisord.conf", "supervisord.pid", "config.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -177,7 +177,7 @@ def stored_by(chain: Chain) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     """Alerts and objects, without what is new with each run."""
     alerts = list(chain.database.ZTF_alerts.find({}, {"_id": 0}).sort("candid", 1))
     for alert in alerts:
-        scores = alert.pop("classifications")
+        scores, _ = alert.pop("classifications"), alert.pop("trace")
         alert["scores"] = {name: pytest.approx(value, abs=1e-4) for name, value in scores.items() if name != "braai_version" and isinstance(value, float)}  # fmt: skip
     hidden = {"version": 0, "matched": 0}
     return alerts, list(chain.database.ZTF_alerts_aux.find({}, hidden).sort("_id", 1))

@@ -114,7 +114,10 @@ def test_no_dashboard(table: Table) -> None:
 
 
 def test_nothing_else_is_published() -> None:
-    assert [name for name, service in services(TRAEFIK).items() if "ports" in service] == ["traefik"]
+    published = {name: service for name, service in services(TRAEFIK).items() if "ports" in service}
+    assert [name for name, service in published.items() if "profiles" not in service] == ["traefik"]
+    asked_for = [port for service in published.values() if "profiles" in service for port in service["ports"]]
+    assert all(port.startswith("127.0.0.1:") for port in asked_for)
 
 
 def test_traefik_has_no_more_rights_than_it_needs() -> None:
@@ -165,7 +168,8 @@ def test_there_are_several_replicas_that_do_not_share_a_disk(table: Table) -> No
     assert api["deploy"]["replicas"] >= 2
     assert "hostname" not in api
     assert "container_name" not in api
-    assert not [volume for volume in api["volumes"] if not volume.endswith(":ro")]
+    written = [volume for volume in api["volumes"] if not volume.endswith(":ro")]
+    assert written == ["targets:/kowalski/data/local/metrics"]  # a file for each process, under a name of its own
     (service,) = table.services.values()
     assert (service.port, service.health_path) == (int(api["environment"]["KOWALSKI__SERVER__PORT"]), "/health/ready")
     assert service.health_timeout < service.health_interval <= 10

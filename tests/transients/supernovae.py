@@ -61,7 +61,10 @@ def supernovae(
         order = np.argsort(mjd)
         mjd, band = mjd[order], band[order]
         flux, spread = model.bandfluxcov(band.astype(str), mjd, ZERO_POINT, "ab")  # real ones scatter around the model
+        # the model's scatter before the explosion is a hundred times its flux: where there is no light there is none of it
+        share = np.clip(flux / np.maximum(np.sqrt(np.diag(spread)), 1e-9), 0, 1)
         error = np.hypot(noise, 0.02 * flux)
-        flux = chance.multivariate_normal(flux, spread + np.diag(error**2), method="eigh")
+        # by Cholesky: eigenvectors, and so the points, would depend on the processor
+        flux = chance.multivariate_normal(flux, spread * np.outer(share, share) + np.diag(error**2), method="cholesky")
         host = Host(truth["z"], "NED_BetaV3", mwebv, 3.0)
         yield Supernova(truth, host, Photometry(mjd, flux, error, band, np.ones(len(mjd), bool)))

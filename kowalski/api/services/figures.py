@@ -32,6 +32,7 @@ QUARANTINE = {
     "discarded": "Packets that were discarded from quarantine",
     "held_bytes": "Bytes in quarantine",
 }
+RATE, LATENCY = "kowalski_survey_alerts_per_second", "kowalski_survey_latency_seconds"
 #: every gauge that is read of the database -> what it is, and its labels; the reference of metrics shows them
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "kowalski_program_alive": ("Processes that gave a sign of life", ("program", "survey")),
@@ -39,6 +40,11 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     **{f"kowalski_broker_{name}": (text, ("survey",)) for name, text in BROKER.items()},
     **{f"kowalski_quarantine_{name}": (text, ()) for name, text in QUARANTINE.items()},
     "kowalski_quarantine_max_bytes": ("Bytes beyond which only heads are kept", ()),
+    RATE: ("Alerts stored, of the last minute", ("survey",)),
+    LATENCY: (
+        "Time of a stage of the trace within which 50 % or 99 % of the alerts of the last hour were done",
+        ("survey", "stage", "quantile"),
+    ),
 }
 
 
@@ -98,15 +104,10 @@ async def _programs(queries: Queries, figures: Figures) -> None:
 def _of_surveys(standing: SystemStanding, figures: Figures) -> None:
     """Throughput and latencies of surveys."""
     for name, survey in standing.surveys.items():
-        figures.set(
-            "kowalski_survey_alerts_per_second", "Alerts stored, of the last minute", survey.alerts_per_s, survey=name
-        )
+        figures.set(RATE, GAUGES[RATE][0], survey.alerts_per_s, survey=name)
         for stage, told in survey.latencies.items():
             for share in SHARES:
-                text = "Time of a stage of the trace within which 50 % or 99 % of the alerts of the last hour were done"
-                figures.set(
-                    "kowalski_survey_latency_seconds", text, told[share], survey=name, stage=stage, quantile=share
-                )
+                figures.set(LATENCY, GAUGES[LATENCY][0], told[share], survey=name, stage=stage, quantile=share)
 
 
 async def _waiting(queries: Queries, figures: Figures) -> None:
