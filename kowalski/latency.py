@@ -8,6 +8,7 @@ from prometheus_client import Histogram
 
 from kowalski.bins import bin_of
 from kowalski.database.latencies import LatencyCounts, Slot, slot_of
+from kowalski.delayed import Delayed
 from kowalski.errors import DatabaseError
 from kowalski.log import get_logger
 
@@ -33,7 +34,7 @@ class Latencies:
         self._counts = counts
         self._lock = threading.Lock()
         self._slots: dict[Slot, dict[str, dict[int, int]]] = {}
-        self._timer: threading.Timer | None = None
+        self._soon = Delayed(FLUSH, self.flush)
 
     def observe(self, survey: str, spans: Mapping[str, Sequence[float]]) -> None:
         """Count the times (s) of some alerts by stage (`kowalski.alerts.trace.STAGES`)."""
@@ -45,15 +46,12 @@ class Latencies:
                 histogram.observe(each)
         with self._lock:
             self._add(Slot(survey, slot_of(datetime.now(UTC))), spans)
-            if self._timer is None:
-                self._timer = threading.Timer(FLUSH, self.flush)
-                self._timer.daemon = True
-                self._timer.start()
+        self._soon.ask()
 
     def flush(self) -> None:
         """Add what was counted; when MongoDB can't take it now, it is kept for the next time."""
         with self._lock:
-            slots, self._slots, self._timer = self._slots, {}, None
+            slots, self._slots = self._slots, {}
         try:
             self._counts.add(slots)
         except DatabaseError as error:

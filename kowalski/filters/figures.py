@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from kowalski.bins import bin_of
 from kowalski.database.filter_runs import FilterRuns, Night
+from kowalski.delayed import Delayed
 from kowalski.errors import DatabaseError
 from kowalski.filters.results import Figures
 from kowalski.log import get_logger
@@ -24,7 +25,7 @@ class FilterFigures:
         self._process = process
         self._lock = threading.Lock()
         self._nights: dict[tuple[int, str, str], Night] = {}
-        self._timer: threading.Timer | None = None
+        self._soon = Delayed(FLUSH, self.flush)
 
     def note(self, figures: Figures) -> None:
         """Remember a run."""
@@ -43,15 +44,12 @@ class FilterFigures:
                 night.error = {"reason": figures.error, "at": now}
             if not figures.skipped:
                 night.open_until = now + timedelta(seconds=figures.open_for) if figures.open_for > 0 else None
-            if self._timer is None:
-                self._timer = threading.Timer(FLUSH, self.flush)
-                self._timer.daemon = True
-                self._timer.start()
+        self._soon.ask()
 
     def flush(self) -> None:
         """Add what was counted; when MongoDB can't take it now, it is kept for the next time."""
         with self._lock:
-            nights, self._nights, self._timer = self._nights, {}, None
+            nights, self._nights = self._nights, {}
         if not nights:
             return
         try:

@@ -281,6 +281,8 @@ def _next_steps(system: LocalSystem) -> str:
     login = json.dumps({"username": server.admin_username, "password": server.admin_password})
     query = json.dumps({"query_type": "find", "query": {"catalog": "ZTF_alerts", "filter": {"classifications.braai": {"$gt": 0.9}}, "projection": {"_id": 0, "objectId": 1, "candid": 1, "classifications": 1}}, "kwargs": {"limit": 3}})  # fmt: skip
     return f"""
+[bold]Look, in a browser:[/bold] {url}/lab, as {server.admin_username} with the password {server.admin_password}
+
 [bold]Try, in another terminal:[/bold]
 
 TOKEN=$(curl -s {url}/api/auth -d '{login}' | sed 's/.*"token": *"\\([^"]*\\)".*/\\1/')

@@ -78,7 +78,7 @@ def _start_here() -> int:
     ensure_built()
     server = system.config.server
     print(
-        f"Kowalski is up ({time.monotonic() - began:.1f} s): http://{server.host}:{server.port}, {_admin(system.config)}"
+        f"Kowalski is up ({time.monotonic() - began:.1f} s): http://{server.host}:{server.port}, in a browser /lab, {_admin(system.config)}"
     )
     return 0
 
