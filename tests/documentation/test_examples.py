@@ -25,6 +25,9 @@ RUN_BY = {
     "watchlists.md": "tests/api/test_filters_with_watchlists.py",
     "streams.md": "tests/outbox/test_streams.py",
     "surveys.md": "tests/local/test_new_survey.py",
+    "archives.md": "tests/local/test_commands.py",
+    "backups.md": "tests/local/test_commands.py",
+    "operators.md": "tests/local/test_commands.py",
 }
 #: what follows a command and is none of its arguments
 BEHIND = re.compile(r"\s#\s.*|\s*(?:&&|\|\||[;|<>]).*")

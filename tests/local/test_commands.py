@@ -158,6 +158,36 @@ def test_what_the_operators_guide_tells_for_the_evening_and_the_morning(
         assert ("the ledger is empty" in done.stderr) == empty
 
 
+def lines_of(page: str, number: int) -> list[list[str]]:
+    """The words of each line of a page's block of commands, without what is said of it."""
+    block = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.M | re.S)[number]
+    return [line.partition("#")[0].split() for line in block.splitlines()]
+
+
+def test_what_the_page_on_archives_tells(clone: Path, run: Run, up: subprocess.CompletedProcess[str]) -> None:
+    simulate, tar, histories, alerts = lines_of("archives.md", 0)
+    assert simulate[0] == ".venv/bin/python"
+    for words in ([sys.executable, str(ROOT / simulate[1]), *simulate[2:]], tar):
+        subprocess.run(words, cwd=clone, check=True, capture_output=True)
+    for words, said in ((histories, "300 packets"), (alerts, "300 stored")):
+        assert words[0] == "./kowalski.py"
+        done = run(*words[1:])
+        assert (done.returncode, said in done.stdout) == (0, True), (done.stdout, done.stderr)
+
+
+def test_what_the_page_on_backups_tells(
+    run: Run, up: subprocess.CompletedProcess[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The restoring is done where the database was wiped."""
+    for words in lines_of("backups.md", 0):
+        done = run(*(str(kept_at(tmp_path_factory)) if word == "/backups/monday" else word for word in words[1:]))
+        assert done.returncode == 0, done.stderr
+
+
+def kept_at(folders: pytest.TempPathFactory) -> Path:
+    return folders.getbasetemp() / "backups" / "monday"
+
+
 def secrets_of(clone: Path) -> set[str]:
     """All that is made at the first start."""
     written = settings(clone)
@@ -224,6 +254,15 @@ def test_down_keeps_data_and_wipe_wants_to_be_sure(clone: Path, run: Run, up: su
     (data / "demo").mkdir()
     run("down", "--wipe", "--yes")
     assert [path.name for path in data.iterdir()] == ["demo"]
+
+
+def test_what_is_kept_is_put_back(clone: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
+    down, restore, up = lines_of("backups.md", 1)
+    assert (down[1:], restore[1], up[1:]) == (["down"], "restore", ["up"])
+    run("up")
+    run("down")
+    done = run("restore", str(kept_at(tmp_path_factory)), "--drop", "--local")
+    assert done.returncode == 0, done.stderr
 
 
 def test_compose_file_means_containers_unless_local_is_said(clone: Path, run: Run, tmp_path: Path) -> None:
