@@ -122,11 +122,17 @@ def test_what_is_wrong_stands_beside_what_was_typed(admin: Visitor, fields: dict
     assert typed in page
 
 
-def test_what_a_user_may_not_read_is_not_offered_and_not_given(lab: Api, visitor: Visitor, partner: str) -> None:
+def test_what_a_user_may_not_read_is_not_offered_and_not_given(
+    lab: Api, visitor: Visitor, partner: str, observed: Observed
+) -> None:
     visitor.log_in(partner, "x")
-    page = visitor.page("/lab/query").text
+    observed.database["PGIR_alerts"].insert_one({"candid": 1, "objectId": "PGIR1", "candidate": {"jd": 1.0}})
+    try:
+        page = visitor.page("/lab/query").text
+    finally:
+        observed.database["PGIR_alerts"].drop()
     assert "<option>ZTF_alerts</option>" in page
-    for closed in ("users", "filters", "lab_queries", "LSST_alerts"):
+    for closed in ("users", "filters", "lab_queries", "PGIR_alerts"):
         assert f"<option>{closed}</option>" not in page
     assert "Protected collection: lab_queries" in refused(visitor, kind="find", catalog="lab_queries")
     mine = visitor.page(ask(visitor, kind="count_documents", catalog="ZTF_alerts")).text
