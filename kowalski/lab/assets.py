@@ -8,6 +8,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+#: letters of a name that may be a file's
+LONGEST = 100
 OWN = Path(__file__).parent / "static"
 #: file name -> package and the path in it
 PACKAGED = {"bokeh.min.js": ("bokeh", "server/static/js/bokeh.min.js")}
@@ -40,6 +42,6 @@ def _path_of(name: str) -> Path:
             raise FileNotFoundError(f"{name} comes with the package {package}, which is not installed")
         return Path(spec.origin).parent / inside
     path = OWN / name
-    if path.parent != OWN or path.suffix not in TYPES or not path.is_file():
+    if len(name) > LONGEST or path.parent != OWN or path.suffix not in TYPES or not path.is_file():
         raise FileNotFoundError(name)
     return path

@@ -57,8 +57,9 @@ def proof_of(request: web.Request) -> str:
 
 def require_proof(request: web.Request, given: str | None) -> None:
     """Raise `Forbidden` where a request that changes something does not come from one of the lab's pages."""
-    kept = token_in(request) or request.cookies.get(VISITOR_COOKIE, "")
-    if not kept or not hmac.compare_digest(_proof(request, kept).encode(), (given or "").encode(errors="replace")):
+    kept = [token_in(request), request.cookies.get(VISITOR_COOKIE, "")]  # a login may come beside a token that ended
+    said = (given or "").encode(errors="replace")
+    if not any(each and hmac.compare_digest(_proof(request, each).encode(), said) for each in kept):
         raise Forbidden("this form is too old, or not from here: load its page again")
 
 

@@ -57,7 +57,7 @@ def plot(rows: Sequence[Row], fit: Mapping[str, Any], survey: str, y: str, theme
 
 
 def _figure(rows: Sequence[Row], y: str, theme: str) -> Any:
-    from bokeh.models import LinearAxis, Range1d
+    from bokeh.models import DatetimeTicker, LinearAxis, Range1d
     from bokeh.plotting import figure as new_figure
 
     first, last = _span(rows)
@@ -71,7 +71,7 @@ def _figure(rows: Sequence[Row], y: str, theme: str) -> Any:
     above.formatter.use_scientific = False
     figure.add_layout(above, "above")
     figure.xaxis[-1].axis_label = "UTC"
-    figure.xaxis[-1].ticker.desired_num_ticks = 4  # their labels have room on a phone
+    figure.xaxis[-1].ticker = DatetimeTicker(desired_num_ticks=4)  # their labels have room on a phone
     figure.yaxis.axis_label = "AB magnitude of the difference" if y == "mag" else "flux of the difference (µJy)"
     figure.toolbar.logo = None
     for axis in figure.axis:

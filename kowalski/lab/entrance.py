@@ -74,7 +74,10 @@ async def _enter(page: Page, request: web.Request) -> web.StreamResponse:
     if page.params is not None:
         arguments.append(_valid(page.params, {**_told(request.query), **request.match_info}))
     if request.method != "GET":
-        fields = await request.post()
+        try:
+            fields = await request.post()
+        except (ValueError, LookupError):  # of aiohttp, which takes charsets and boundaries as they are said
+            raise BadRequest("this form can't be read") from None
         require_proof(request, request.headers.get(PROOF_HEADER) or _text(fields.get(PROOF_FIELD)))
         if page.form is not None:
             arguments.append(_valid(page.form, _told(fields)))

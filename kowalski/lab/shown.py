@@ -25,10 +25,12 @@ def number(value: Any, digits: int = 2) -> str:
 
 def moment(jd: float | None) -> str:
     """The UTC time of a Julian date, to the second."""
-    if jd is None:
+    if jd is None or not math.isfinite(jd):
         return NOTHING
-    since = timedelta(days=jd - MJD_ZERO - UNIX_EPOCH_MJD)
-    return utc(datetime(1970, 1, 1, tzinfo=UTC) + since)
+    try:
+        return utc(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=jd - MJD_ZERO - UNIX_EPOCH_MJD))
+    except OverflowError:  # thousands of years away
+        return NOTHING
 
 
 def utc(time: datetime | None) -> str:

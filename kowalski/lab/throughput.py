@@ -19,6 +19,7 @@ ON_DARK = ("#56b4e9", "#ff8a4c", "#2ec79b", "#e79ac4", "#e8b43a", "#dddddd")
 def plot(rates: Mapping[str, Rates], theme: str, now: datetime) -> "figure":
     """Alerts/s by survey over the last hour; where nothing was stored the line is at zero."""
     from bokeh.models import DataRange1d
+    from bokeh.models.annotations import Title
 
     start = now - timedelta(hours=1)
     made = drawn(theme, height=240, y_range=DataRange1d(start=0), x_axis_type="datetime", x_range=(_naive(start), _naive(now)), tools="pan,xwheel_zoom,reset,save,hover", tooltips=[("survey", "$name"), ("UTC", "@x{%H:%M:%S}"), ("alerts/s", "@y{0.0}")])  # fmt: skip
@@ -27,6 +28,8 @@ def plot(rates: Mapping[str, Rates], theme: str, now: datetime) -> "figure":
     for (survey, own), color in zip(rates.items(), ON_DARK if theme == "dark" else COLORS, strict=False):
         times, values = zip(*_steps(own, start, now), strict=True)
         made.line([_naive(each) for each in times], values, color=color, line_width=2, legend_label=survey, name=survey)
+    if not rates:
+        made.title = Title(text="Nothing was stored in the last hour", text_color=COLOURS[theme].ink)
     if rates:
         made.legend.click_policy, made.legend.location, made.legend.orientation = "hide", "top_left", "horizontal"
         made.legend.background_fill_alpha, made.legend.border_line_alpha = 0, 0

@@ -73,7 +73,7 @@ class Glance:
             sight = await _sight(survey, reads)
         except KowalskiError as error:
             log.warning("what is seen of %s can't be counted: %s", survey.name, error)
-            return
+            sight = Sight(survey.name)  # and not tried again at once
         self._known[key] = time.monotonic(), sight
 
 

@@ -109,7 +109,8 @@ async def _latencies(queries: Queries, now: datetime, surveys: defaultdict[str, 
             counted[slot["survey"], stage].append(bins)
         if end - JUST_NOW <= _utc(slot["at"]) <= end:
             fresh[slot["survey"]] += sum(slot["stages"].get(STORED, {}).values())
-    for survey, stage in sorted(counted, key=lambda key: list(STAGES).index(key[1])):
+    known = [key for key in counted if key[1] in STAGES]  # brokers of another version may have others
+    for survey, stage in sorted(known, key=lambda key: list(STAGES).index(key[1])):
         bins = together(counted[survey, stage])
         quantiles = {name: quantile(bins, share) or 0.0 for name, share in SHARES.items()}
         surveys[survey].latencies[stage] = {**quantiles, "alerts": sum(bins.values())}

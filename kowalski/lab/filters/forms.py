@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
@@ -60,8 +61,11 @@ class Draft(Body):
         text = self.alert.strip()
         if not text:
             raise BadRequest("Which alert? Give a candid or an object's id.")
-        is_candid = text.lstrip("-").isdigit() and len(text) < 20
-        return ToExplain.model_validate({"candid": int(text)} if is_candid else {"objectId": text})
+        is_candid = re.fullmatch(r"-?[0-9]{1,19}", text)
+        try:
+            return ToExplain.model_validate({"candid": int(text)} if is_candid else {"objectId": text})
+        except ValidationError as error:
+            raise BadRequest(explain(error)) from None
 
     def replayed(self) -> Replay:
         """The night (UTC date) to replay it over."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from kowalski.alerts.times import EPOCH_JD
 from kowalski.database.queries import Document
+from kowalski.lab.query.plots import counted
 
 #: alerts that are named, and bins of a histogram
 EXAMPLES, BINS = 20, 24
@@ -26,7 +27,7 @@ def by_value(values: list[float], field: str) -> str:
     finite = np.array([value for value in values if np.isfinite(value)])
     if not len(finite):
         return ""
-    counts, edges = np.histogram(finite, min(BINS, max(5, int(len(finite) ** 0.5))))
+    counts, edges = counted(finite, BINS)
     return _address(field, [float(edge) for edge in edges], counts)
 
 

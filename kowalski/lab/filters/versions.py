@@ -10,6 +10,8 @@ from kowalski.filters.compile import parse_pipeline
 
 #: equal lines that are shown around those that differ
 AROUND = 3
+#: lines of a text that are compared with another one: finding what is common takes up to their square
+MOST = 2000
 
 
 class Line(NamedTuple):
@@ -44,6 +46,8 @@ def side_by_side(left: str, right: str) -> list[Line]:
     before, after = left.splitlines(), right.splitlines()
     if before == after:
         return []
+    rest = max(len(before), len(after)) - MOST
+    before, after = before[:MOST], after[:MOST]
     lines: list[Line] = []
     end = 0
     for group in SequenceMatcher(None, before, after, autojunk=False).get_grouped_opcodes(AROUND):
@@ -54,6 +58,9 @@ def side_by_side(left: str, right: str) -> list[Line]:
                 i, j = i1 + place, j1 + place
                 lines.append(Line(kind, *_part(before, i, i2), *_part(after, j, j2)))
             end = i2
+    if rest > 0:
+        said = f"… up to {rest:,} more lines are not compared"
+        return [*lines, Line("gap"), Line("replace", left=said, right=said)]
     return [*lines, Line("gap")] if end < len(before) else lines
 
 

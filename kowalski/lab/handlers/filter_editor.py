@@ -71,16 +71,17 @@ async def fields(request: web.Request, draft: Draft) -> web.StreamResponse:
     """Names that may be completed to, as JSON: fields with their kinds, and operators."""
     services, user = request.app[SERVICES], request[USER]
     _, _, sight = await services.filters.sight_of(draft.version(_group(user)), user)
-    found = await services.filter_fields.of(sight, user)
+    async with services.limits.slot(user):
+        found = await services.filter_fields.of(sight, user)
     return said({"fields": list(found.items()), "operators": sorted(OPERATORS | STAGES)})
 
 
 async def count(request: web.Request, draft: Draft) -> web.StreamResponse:
     """How many alerts a replay has before it, as JSON."""
-    user = request[USER]
-    return said(
-        {"alerts": await request.app[SERVICES].drafts.count(draft.version(_group(user)), draft.replayed(), user)}
-    )
+    services, user = request.app[SERVICES], request[USER]
+    async with services.limits.slot(user):
+        number = await services.drafts.count(draft.version(_group(user)), draft.replayed(), user)
+    return said({"alerts": number})
 
 
 async def explain(request: web.Request, draft: Draft) -> web.StreamResponse:
@@ -89,7 +90,9 @@ async def explain(request: web.Request, draft: Draft) -> web.StreamResponse:
 
     async def tell() -> dict[str, Any]:
         async with services.limits.slot(user):
-            told = await services.drafts.explain(draft.version(_group(user)), draft.explained(), user)
+            told = await _as_long_as_he_waits(
+                request, services.drafts.explain(draft.version(_group(user)), draft.explained(), user)
+            )
         return {"explanations": told, "survey": draft.catalog.removesuffix("_alerts")}
 
     return await _tried(request, draft, "_explanations.html", tell)

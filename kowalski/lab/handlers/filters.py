@@ -61,7 +61,7 @@ async def _filter(request: web.Request, wanted: Wanted, problem: str = "", statu
     ]
     return page(
         request, "filter.html", status=status, filter=LACKED | stored, how=how, versions=versions, problem=problem,
-        nights=how["nights"][:LINES], **_compared(wanted, versions),
+        nights=how["nights"][:LINES], **await asyncio.to_thread(_compared, wanted, versions),
     )  # fmt: skip
 
 

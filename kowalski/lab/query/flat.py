@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from bson import json_util
@@ -12,11 +13,13 @@ from bson import json_util
 LONGEST = 160
 #: as MongoDB nests at most
 DEEPEST = 100
+#: values of one document that are taken for a table or a plot; files have all
+WIDEST = 5000
 
 
-def flat(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What a document holds by dotted names; lists stay whole."""
-    return dict(_leaves(document, "", 0))
+def flat(document: Mapping[str, Any], most: int | None = None) -> dict[str, Any]:
+    """What a document holds by dotted names, the first ``most`` of them; lists stay whole."""
+    return dict(islice(_leaves(document, "", 0), most))
 
 
 def _leaves(value: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -30,7 +33,7 @@ def _leaves(value: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple
 
 def row_of(catalog: str, key: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """A row of a search in several catalogues around several positions: it says which; fields of those names give way."""
-    own = flat(document)
+    own = flat(document, WIDEST)
     return {"catalog": catalog, "key": key} | {
         f"document.{name}" if name in ("catalog", "key") else name: value for name, value in own.items()
     }

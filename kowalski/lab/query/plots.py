@@ -35,14 +35,29 @@ def histogram(points: list[dict[str, Any]], x: str, logs: tuple[bool, bool], the
     """How many rows have values in each of some intervals of the same width, or of the same ratio."""
     values = np.array([point[x] for point in points if point[x] > 0 or not logs[0]])
     values = values[np.isfinite(values)]
-    if logs[0] and len(values):
-        bins = np.histogram_bin_edges(np.log10(values), min(BINS, max(5, int(len(values) ** 0.5))))
-        edges = 10**bins
-        edges[0], edges[-1] = values.min(), values.max()
-    else:
-        edges = np.histogram_bin_edges(values, min(BINS, max(5, int(len(values) ** 0.5))))
-    counts, edges = np.histogram(values, edges)
+    counts, edges = counted(values, BINS, logs[0])
     return bars(list(map(float, edges)), list(map(int, counts)), x, "rows", logs, theme, title)
+
+
+def counted(values: np.ndarray, most: int, log: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """How many values there are in each of some intervals, and their edges; all in one where they are too much the same to be told apart.
+
+    Parameters
+    ----------
+    values : finite, and positive where ``log``: then the intervals are of the same ratio
+    """
+    if not len(values):
+        return np.zeros(1, int), np.array([0.0, 1.0])
+    number = min(most, max(5, int(len(values) ** 0.5)))
+    scaled = np.log10(values) if log else values.astype(float)
+    with np.errstate(all="ignore"):
+        edges = np.linspace(scaled.min(), scaled.max(), number + 1)
+    if not np.isfinite(edges).all() or not (np.diff(edges) > 0).all():
+        half = max(0.5, 1e-6 * float(np.abs(values).max())) if not log else 0.0
+        low, high = float(values.min()), float(values.max())
+        return np.array([len(values)]), np.array([low / 2, high * 2] if log else [low - half, high + half])
+    places = np.clip(np.searchsorted(edges, scaled, "right") - 1, 0, number - 1)
+    return np.bincount(places, minlength=number), 10**edges if log else edges
 
 
 def bars(

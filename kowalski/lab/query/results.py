@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from bson import json_util
 
 from kowalski.alerts.survey import known_surveys
 from kowalski.api.services.cones import Found
-from kowalski.lab.query.flat import flat, is_number, row_of, written
+from kowalski.lab.query.flat import WIDEST, flat, is_number, row_of, written
 
 #: rows and columns of a table; of further ones there are only numbers
 ROWS, COLUMNS = 200, 400
@@ -90,9 +91,9 @@ async def rows_of(data: Any) -> AsyncGenerator[dict[str, Any]]:
     elif isinstance(data, AsyncGenerator):
         async with aclosing(data) as documents:
             async for document in documents:
-                yield flat(document)
+                yield flat(document, WIDEST)
     elif isinstance(data, Mapping):
-        yield flat(data)
+        yield flat(data, WIDEST)
 
 
 async def table_of(rows: AsyncGenerator[dict[str, Any]], catalog: str) -> Table:
@@ -103,8 +104,8 @@ async def table_of(rows: AsyncGenerator[dict[str, Any]], catalog: str) -> Table:
         async for row in rows:
             table.total += 1
             if len(table.rows) < ROWS:
-                names |= dict.fromkeys(row)
-                shown = [name for name in names if name in row][:COLUMNS]
+                names |= dict.fromkeys(islice((name for name in row if name not in names), max(0, WIDEST - len(names))))
+                shown = [name for name in islice(names, COLUMNS) if name in row]
                 numeric |= {name: True for name in shown if is_number(row[name])}
                 table.rows.append({name: _cell(name, row, catalog) for name in shown})
                 ends = time.monotonic() + COUNTING

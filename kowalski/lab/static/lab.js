@@ -23,7 +23,7 @@
       const headers = { Accept: "application/json" };
       if (form) headers["X-Kowalski-Proof"] = document.body.dataset.proof;
       const answer = await fetch(address, form ? { method: "POST", body: form, headers, signal } : { headers, signal });
-      if (answer.status === 401) { location.reload(); throw new Error("You are logged out."); }
+      if (answer.status === 401) throw new Error("You are logged out: copy what you wrote, then load this page again.");
       const said = await answer.json();
       if (!answer.ok) throw new Error(said.message || answer.statusText);
       return said;

@@ -26,7 +26,13 @@
       for (const section of document.querySelectorAll("[data-later]")) put(section.dataset.part, section.dataset.later);
       for (const [name, html] of Object.entries(said.parts)) put(name, html);
     };
-    stream.onerror = () => { live.classList.add("problem"); };
+    stream.onerror = () => {
+      live.classList.add("problem");
+      if (stream && stream.readyState === EventSource.CLOSED) {  // not by us: the server had something else to say
+        close();
+        setTimeout(() => { if (!stream && pause.textContent === "Pause") open(); }, 5000);
+      }
+    };
   };
   const close = () => { stream.close(); stream = null; };
   pause.hidden = false;
