@@ -131,7 +131,8 @@ def _announce(program: str, where: str, settings: MetricsSection) -> Path | None
         folder.mkdir(parents=True, exist_ok=True)
         for other in folder.glob(f"{host}-*.json"):
             with suppress(ValueError, KeyError, IndexError, TypeError, FileNotFoundError):
-                if not psutil.pid_exists(int(json.loads(other.read_text())[0]["labels"]["pid"])):
+                labels = json.loads(other.read_text())[0]["labels"]
+                if labels["host"] == host and not psutil.pid_exists(int(labels["pid"])):
                     other.unlink(missing_ok=True)
         labels = {"program": program, "host": host, "pid": str(os.getpid())}
         unfinished.write_text(json.dumps([{"targets": [where], "labels": labels}]))

@@ -27,7 +27,7 @@ from kowalski.lab.object_view import view_of
 from kowalski.lab.rendering import error_page, page
 
 #: s for which a browser may keep a light curve
-KEPT = {"Cache-Control": "private, max-age=60", "X-Content-Type-Options": "nosniff"}
+KEPT = {"Cache-Control": "private, max-age=60", "Vary": "Cookie", "X-Content-Type-Options": "nosniff"}
 
 
 class Question(Body):
@@ -112,7 +112,7 @@ async def points(request: web.Request, which: Which) -> web.StreamResponse:
 async def cutout(request: web.Request, asked: CutoutPath) -> web.StreamResponse:
     """A cutout, as the API gives it."""
     answer = await cutouts.get(request, asked)
-    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["X-Content-Type-Options"], answer.headers["Vary"] = "nosniff", "Cookie"
     return answer
 
 

@@ -5,10 +5,13 @@
     const address = new URL(figure.dataset.plot, location.href);
     address.searchParams.set("theme", window.lab.theme());
     const place = figure.querySelector("[data-place]") || figure;
+    const turn = figure.turn = (figure.turn || 0) + 1;
     try {
       const item = await window.lab.ask(address);
+      if (turn !== figure.turn) return;  // what was asked for later comes instead
+      if (figure.views) figure.views.clear();
       place.replaceChildren();
-      await Bokeh.embed.embed_item(item, place);
+      figure.views = await Bokeh.embed.embed_item(item, place);
       figure.dataset.drawn = window.lab.theme();
     } catch (error) {
       place.textContent = error.message;
