@@ -14,7 +14,7 @@ from night import HOSTILE, SCRIPT, ZTF, Observed
 from visitor import Visitor
 
 from kowalski.alerts.coordinates import position
-from kowalski.api.services.passed import LAST
+from kowalski.api.services.passed import HIDDEN, LAST
 from kowalski.database.client import connect
 from kowalski.database.links import Link
 from kowalski.lab.addresses import object_address
@@ -219,7 +219,21 @@ def test_what_was_refused_or_comes_from_tables_is_told(
     error = {"status": 400, "message": "<b>no</b> such stream"}
     outbox.update_one({"_id": passed["_id"]}, {"$set": {"state": "failed", "attempts": 3, "error": error}})
     own = {name: passed[name] for name in ("survey", "candid", "objectId", "jd", "passed_at")}
-    passes.insert_one(own | {"_id": "x", "filter_id": 4242, "group_id": 1, "fid": "abc123", "annotations": {"a": 1.5}})
+    passes.insert_one(
+        own
+        | {"_id": "x", "filter_id": 4242, "group_id": 1, "fid": "abc123", "annotations": {"a": 1.5}, "permissions": [1]}
+    )
+    passes.insert_one(
+        own
+        | {
+            "_id": "z",
+            "filter_id": 4444,
+            "group_id": 1,
+            "fid": "abc123",
+            "annotations": {"a": 2.5},
+            "permissions": [1, 2],
+        }
+    )
     passes.insert_one(own | {"_id": "y", "filter_id": 4343, "group_id": 2, "fid": "abc123", "annotations": {}})
     outbox.insert_one(own | {"_id": f"ZTF:{passed['candid']}:photometry", "kind": "photometry", "state": "pending"})
     try:
@@ -228,6 +242,11 @@ def test_what_was_refused_or_comes_from_tables_is_told(
         assert "400 &lt;b&gt;no&lt;/b&gt; such stream" in text
         assert "Filter 4242" in text
         assert "1.5000" in text
+        assert ("Filter 4444" in text, HIDDEN in text, "2.5000" in text) == (
+            True,
+            True,
+            False,
+        )  # he sees programme 1 alone
         assert "Filter 4343" not in text
         assert "<td>photometry" not in text
     finally:

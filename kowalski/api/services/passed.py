@@ -20,6 +20,8 @@ LOOKED_UP = 300
 LAST = 400
 #: kinds of entries that say that an alert passed a filter
 PASSING = ("candidate", "result")
+#: in the place of annotations that were made of what the user may not see, or may have been
+HIDDEN = "annotations are left out: the filter sees programmes that you may not see"
 
 Document = dict[str, Any]
 
@@ -65,7 +67,7 @@ async def read_passed(survey: str, candids: Sequence[int], reads: Reads) -> tupl
     entries, passes = await asyncio.gather(told.entries(survey, newest), told.passes(survey, newest))
     his = [entry for entry in entries if _is_his(entry, reads.user)]
     messages = sorted(map(_message, his), key=lambda each: (each.made_at is not None, each.made_at), reverse=True)
-    return _passed(his, [each for each in passes if _is_his(each, reads.user)]), messages
+    return _passed(his, [each for each in passes if _is_his(each, reads.user)], reads.user), messages
 
 
 async def read_newest_passed(reads: Reads, number: int) -> list[tuple[Passed, Document]]:
@@ -73,7 +75,7 @@ async def read_newest_passed(reads: Reads, number: int) -> list[tuple[Passed, Do
     entries, passes = await Told(reads.queries).newest(LAST)
     his = [[each for each in found if _is_his(each, reads.user)] for found in (entries, passes)]
     once: dict[tuple[str, str], Passed] = {}
-    for each in _passed(*his):
+    for each in _passed(his[0], his[1], reads.user):
         if key_of(each.survey) is not None:  # of surveys that this version has no module of, there may be entries
             once.setdefault((each.survey, each.object_id), each)
     wanted = list(once.values())[: 3 * number]
@@ -92,22 +94,30 @@ async def _alerts(survey: str, candids: list[int], reads: Reads) -> list[Documen
     return await listed(reads.find(get_survey(survey).alerts, {"candid": {"$in": candids}}, reading))
 
 
-def _passed(entries: Iterable[Document], passes: Iterable[Document]) -> list[Passed]:
+def _passed(entries: Iterable[Document], passes: Iterable[Document], user: User) -> list[Passed]:
     """Each alert and filter once, the newest first, whichever of the two collections says it."""
     found: dict[str, Passed] = {}
-    for each in [*passes, *(entry for entry in entries if entry["kind"] in PASSING)]:
+    for each in [*(entry for entry in entries if entry["kind"] in PASSING), *passes]:
         said = each | (each.get("passed") or {})
         key = candidate_id(each["survey"], each["candid"], said["filter_id"])
-        found.setdefault(key, _pass(each, said))
+        found.setdefault(key, _pass(each, said, _may_see(each, user)))
     return sorted(found.values(), key=lambda each: (each.passed_at, each.candid), reverse=True)
 
 
-def _pass(each: Document, said: Document) -> Passed:
-    annotations = said.get("annotations")
-    if isinstance(annotations, str) and "passed" in each:
+def _pass(each: Document, said: Document, open_: bool) -> Passed:
+    annotations = said.get("annotations") if open_ else HIDDEN
+    if open_ and isinstance(annotations, str) and "passed" in each:
         annotations = json.loads(annotations)
     own = (each["survey"], each["candid"], each["objectId"], each["jd"])
     return Passed(*own, said["filter_id"], said["group_id"], said.get("fid"), _utc(each["passed_at"]), annotations)
+
+
+def _may_see(document: Document, user: User) -> bool:
+    """Whether a user sees all programmes of which the annotations may tell: those that the filter sees, as far as that is recorded."""
+    seen = user.sees(document["survey"])
+    if seen is True:
+        return True
+    return "permissions" in document and set(document["permissions"]) <= set(seen or ())
 
 
 def _message(entry: Document) -> Message:
