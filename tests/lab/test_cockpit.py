@@ -68,12 +68,12 @@ def told(visitor: Visitor, part: str, *texts: str) -> None:
 
 
 def test_it_is_for_the_admin_alone(lab: Api, visitor: Visitor) -> None:
-    call(lab, "POST", "/api/users", {"username": "reader", "password": "reads a lot"})
-    visitor.log_in("reader", "reads a lot")
+    call(lab, "POST", "/api/users", {"username": "onlooker", "password": "reads a lot"})
+    visitor.log_in("onlooker", "reads a lot")
     for path in ("/lab/status", "/lab/status/events"):
         assert visitor.page(path).status_code == 403
     assert 'href="/lab/status"' not in visitor.page("/lab").text
-    call(lab, "DELETE", "/api/users/reader")
+    call(lab, "DELETE", "/api/users/onlooker")
 
 
 def test_what_a_broker_says(admin: Visitor, broker: Processes) -> None:
