@@ -15,7 +15,10 @@ from kowalski.api.services.rights import User
 from kowalski.errors import ConfigError, PacketError
 from kowalski.filters.compile import CARRIER, EVERYTHING
 from kowalski.filters.sight import Sight
+from kowalski.log import get_logger
 from kowalski.settings import Config
+
+log = get_logger(__name__)
 
 #: alerts that are looked at, and ms that this may take
 ALERTS, TIME_MS = 20, 5000
@@ -71,8 +74,8 @@ def declared(survey: Survey, config: Config) -> Fields:
     try:
         schema = own_schema(survey, store_of(survey, config))
         fields |= fields_of(schema) if schema is not None else {}
-    except (ConfigError, PacketError):
-        pass  # what alerts have is found all the same
+    except (ConfigError, PacketError) as error:  # what alerts have is found all the same
+        log.info("fields of %s are completed by what its alerts have alone: %s", survey.name, error)
     hidden = tuple(survey.cutouts.values())
     named = {path.replace("[]", "").replace("{}", ""): kinds for path, kinds in fields.items()}
     return {
