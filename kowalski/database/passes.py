@@ -24,6 +24,7 @@ class Passes:
     INDEXES = [
         Index("survey_candid", [("survey", 1), ("candid", 1)]),
         Index("passed_at", [("passed_at", 1)], {"expireAfterSeconds": KEPT_FOR}),
+        Index("group_passed", [("group_id", 1), ("passed_at", -1)]),
     ]
 
     def __init__(self, database: MongoDatabase):

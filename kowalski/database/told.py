@@ -1,7 +1,7 @@
 """What came of alerts after they were stored, for who asks by alert: the filters that they passed, and what was sent of them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from kowalski.database.passes import COLLECTION as PASSES
@@ -9,6 +9,8 @@ from kowalski.database.queries import Queries, Reading
 from kowalski.gathering import listed
 
 OUTBOX = "outbox"
+#: kinds of entries that say that an alert passed a filter
+PASSING = ("candidate", "result")
 #: fields of an entry that tell what it is and what became of it
 ENTRY = (
     "kind", "lane", "tells", "survey", "candid", "objectId", "jd", "filter_id", "group_id", "fid", "passed_at", "annotations", "permissions", "state",
@@ -40,12 +42,15 @@ class Told:
             return []
         return await self._read(PASSES, {"survey": survey, "candid": {"$in": list(candids)}})
 
-    async def newest(self, number: int) -> tuple[list[Document], list[Document]]:
-        """The entries and the passes that were stored last, so many of each at most."""
-        backwards: list[tuple[str, Any]] = [("$natural", -1)]
+    async def newest_passes(
+        self, number: int, groups: Collection[int] | None = None
+    ) -> tuple[list[Document], list[Document]]:
+        """The entries and the passes that say that filters, of some groups or of all, were passed last; so many of each at most."""
+        of_groups: Document = {} if groups is None else {"group_id": {"$in": sorted(groups)}}
+        last: list[tuple[str, Any]] = [("$natural" if groups is None else "passed_at", -1)]
         return (
-            await self._read(OUTBOX, {}, fields=ENTRY, sort=backwards, limit=number),
-            await self._read(PASSES, {}, sort=[("passed_at", -1)], limit=number),
+            await self._read(OUTBOX, of_groups | {"kind": {"$in": PASSING}}, fields=ENTRY, sort=last, limit=number),
+            await self._read(PASSES, of_groups, sort=[("passed_at", -1)], limit=number),
         )
 
     async def _read(

@@ -6,6 +6,7 @@ import bson
 
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import ToExplain
+from kowalski.api.services.clock import Clock, TimeIsUp
 from kowalski.api.services.past_alerts import PastAlerts, hidden_from, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
@@ -16,8 +17,8 @@ from kowalski.filters.sight import Sight
 
 #: of an object's alerts, the newest
 MOST = 20
-#: ms that one question may take
-TIME_MS = 5000
+#: ms that one question may take, and s that all of them may
+TIME_MS, ALL_S = 5000, 60
 
 
 class Explanations:
@@ -31,8 +32,9 @@ class Explanations:
 
         Raises
         ------
-        BadRequest : there is no such alert that the user may see
+        BadRequest : there is no such alert that the user may see, or the time is not enough
         """
+        clock = Clock(ALL_S)
         survey = sight.survey
         which = {"candid": asked.candid} if asked.candid is not None else {survey.object_id: asked.object_id}
         seen = user.sees(survey.name)
@@ -43,9 +45,14 @@ class Explanations:
             alerts += batch
         if not alerts or (seen is not True and not seen):
             raise BadRequest(f"there is no alert {asked.candid or asked.object_id} in {survey.alerts} that you may see")
-        return [await self._one(stored, version, sight, alert, user) for alert in alerts]
+        try:
+            return [await self._one(stored, version, sight, alert, user, clock) for alert in alerts]
+        except TimeIsUp:
+            raise BadRequest(f"{ALL_S} s are not enough to explain this; a single alert takes less than an object's, and a shorter pipeline too") from None  # fmt: skip
 
-    async def _one(self, stored: Document, version: Document, sight: Sight, alert: Document, user: User) -> Row:
+    async def _one(
+        self, stored: Document, version: Document, sight: Sight, alert: Document, user: User, clock: Clock
+    ) -> Row:
         survey = sight.survey
         about = {"candid": alert["candid"], "objectId": alert[survey.object_id], "jd": alert["candidate"]["jd"]}
         if not sight.sees(alert["candidate"]):
@@ -55,28 +62,30 @@ class Explanations:
         shared = shared_with(user, sight)
         (raw,) = await self.past.as_seen(shared, [alert], EVERYTHING, TIME_MS)
         document = bson.decode(raw.raw)
-        told: Row = about | await self._answered(explain(_stages(version["pipeline"]), document))
+        told: Row = about | await self._answered(explain(_stages(version["pipeline"]), document), clock)
         if hidden := hidden_from(sight, shared):
             told["hidden"] = hidden
         for name in ("autosave", "auto_followup"):
             further = stored.get(name)
             if told["passed"] and isinstance(further, dict) and further.get("active") and further.get("pipeline"):
-                told[name] = await self._answered(explain(_stages(further["pipeline"]), document))
+                told[name] = await self._answered(explain(_stages(further["pipeline"]), document), clock)
         return told
 
-    async def _answered(self, asking: Asking) -> Any:
+    async def _answered(self, asking: Asking, clock: Clock) -> Any:
         """What an asking gives once MongoDB has answered its questions."""
         try:
             question = next(asking)
             while True:
-                question = asking.send(await self._answer(question))
+                question = asking.send(await self._answer(question, clock))
         except StopIteration as done:
             return done.value
 
-    async def _answer(self, question: Question) -> list[Row] | FilterError:
+    async def _answer(self, question: Question, clock: Clock) -> list[Row] | FilterError:
+        time_ms = min(TIME_MS, clock.left_ms())
         try:
-            return await self.past.queries.run(question.stages, [question.document], TIME_MS)
+            return await self.past.queries.run(question.stages, [question.document], time_ms)
         except QueryError as error:
+            clock.left_ms()
             return FilterError(str(error))
 
 

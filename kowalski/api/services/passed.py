@@ -11,15 +11,13 @@ from kowalski.api.services.reads import PLAIN, Reads
 from kowalski.api.services.rights import User
 from kowalski.database.outbox import candidate_id
 from kowalski.database.queries import Reading
-from kowalski.database.told import Told
+from kowalski.database.told import PASSING, Told
 from kowalski.gathering import listed
 
 #: alerts of an object, the newest, of which is looked up what came of them
 LOOKED_UP = 300
-#: things sent last among which the newest passes are looked for
+#: passes among which the newest of different objects are looked for
 LAST = 400
-#: kinds of entries that say that an alert passed a filter
-PASSING = ("candidate", "result")
 #: in the place of annotations that were made of what the user may not see, or may have been
 HIDDEN = "annotations are left out: the filter sees programmes that you may not see"
 
@@ -72,10 +70,10 @@ async def read_passed(survey: str, candids: Sequence[int], reads: Reads) -> tupl
 
 async def read_newest_passed(reads: Reads, number: int) -> list[tuple[Passed, Document]]:
     """Objects that passed filters last, each once, and of their alerts ``candidate`` and ``coordinates``; those that the user sees."""
-    entries, passes = await Told(reads.queries).newest(LAST)
-    his = [[each for each in found if _is_his(each, reads.user)] for found in (entries, passes)]
+    user = reads.user
+    entries, passes = await Told(reads.queries).newest_passes(LAST, None if user.is_admin else user.groups)
     once: dict[tuple[str, str], Passed] = {}
-    for each in _passed(his[0], his[1], reads.user):
+    for each in _passed(entries, passes, user):
         if key_of(each.survey) is not None:  # of surveys that this version has no module of, there may be entries
             once.setdefault((each.survey, each.object_id), each)
     wanted = list(once.values())[: 3 * number]

@@ -15,12 +15,12 @@ from bson.raw_bson import RawBSONDocument
 from kowalski.alerts.times import EPOCH_JD, SECONDS, jd_of
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Replay
+from kowalski.api.services.clock import Clock, TimeIsUp
 from kowalski.api.services.filter_trials import chosen
 from kowalski.api.services.funnels import Funnel
 from kowalski.api.services.past_alerts import BATCH, PastAlerts, hidden_from, shared_with
 from kowalski.api.services.rights import User
 from kowalski.database.queries import Document, QueryError
-from kowalski.errors import KowalskiError
 from kowalski.filters.compile import CARRIER, CompiledStages, compile_stages
 from kowalski.filters.portions import Batch, chunks, portions
 from kowalski.filters.sight import Sight
@@ -34,35 +34,6 @@ FEW = 10
 #: d without alerts after which a night is over
 QUIET = 0.125
 ONLY_CARRIER = {"$project": {"_id": 0, CARRIER: 1}}
-
-
-class TimeIsUp(KowalskiError):
-    """What was allowed for is spent."""
-
-
-class Clock:
-    """A time that may be spent."""
-
-    def __init__(self, seconds: float):
-        self.ends = time.monotonic() + seconds
-        self.ran_out = False
-
-    def left_ms(self) -> int:
-        """What is left, in ms.
-
-        Raises
-        ------
-        TimeIsUp
-        """
-        left = int(1000 * (self.ends - time.monotonic()))
-        if left < 1:
-            self.ran_out = True
-            raise TimeIsUp("the time is up")
-        return left
-
-    def within(self, share: float) -> "Clock":
-        """One for a part of what is left."""
-        return Clock(share * (self.ends - time.monotonic()))
 
 
 @dataclass

@@ -91,9 +91,10 @@
   });
   cancel.addEventListener("click", () => asking?.abort());
   result.addEventListener("click", (event) => {
-    const { explain } = event.target.dataset;
-    if (!explain) return;
-    form.elements.alert.value = explain;
+    const button = event.target.closest("[data-explain]");
+    if (!button) return;
+    event.preventDefault();
+    form.querySelector("input[name=alert]").value = button.value;
     ask(form.querySelector('[formaction$="/explain"]'));
   });
 }
