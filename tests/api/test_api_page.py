@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from api_harness import ADMIN, PASSWORD, Api, start_api
 
@@ -136,6 +137,14 @@ def test_the_queries_of_the_quick_start_work(page_api: Api, tmp_path: Path) -> N
     program = program.replace("port=PORT", f"port={page_api.port}").replace("k.query(", "answer = k.query(")
     exec(here(program, page_api), known)
     assert known["answer"]["default"]["data"] > 0
+
+
+def test_the_export_of_the_page_on_tables_works(page_api: Api, tmp_path: Path) -> None:
+    (script,) = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "tables.md").read_text(), re.M | re.S)
+    assert run_shell(f"TOKEN={page_api.token}\n{here(script.replace('17', '25'), page_api)}", tmp_path) == []
+    rows = pyarrow.parquet.read_table(tmp_path / "bright.parquet")
+    assert rows.num_rows > 0
+    assert {"objectId", "candid"} < set(rows.column_names)
 
 
 def test_the_first_session_of_the_guide_works(page_api: Api, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,17 @@
-"""What the pages show is so: each command line is one that its command takes, each tool and file is there, each program is Python.
+"""What the pages show is so: each command line is one that its command or tool takes, each file is there, each program is Python.
 
 The examples that need a running system are run by the tests of their rooms: `RUN_BY` says which.
 """
 
+import argparse
 import ast
 import re
+import runpy
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -29,6 +33,8 @@ RUN_BY = {
     "backups.md": "tests/local/test_commands.py",
     "operators.md": "tests/local/test_commands.py",
 }
+#: programs that take no arguments
+WITHOUT = {"kowalski.api", "kowalski.outbox", "kowalski.archive.tables", "kowalski.watchers.gcn"}
 #: what follows a command and is none of its arguments
 BEHIND = re.compile(r"\s#\s.*|\s*(?:&&|\|\||[;|<>]).*")
 
@@ -38,20 +44,22 @@ def blocks(text: str, *languages: str) -> list[str]:
     return re.findall(rf"^ *```(?:{'|'.join(languages)})\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
 
 
-def command_lines(text: str) -> Iterator[str]:
-    """Whatever a document tells to type that begins with ./kowalski.py, in blocks of code."""
+def command_lines(text: str, program: str = "./kowalski.py") -> Iterator[str]:
+    """Whatever a document tells to type that begins with a program's name, in blocks of code."""
     for block in blocks(text, "sh", "text", "bash"):
         for line in block.replace("\\\n", " ").splitlines():
-            for found in re.split(r"(?=\./kowalski\.py )", line)[1:]:
+            for found in re.split(rf"(?={re.escape(program)} )", line)[1:]:
                 said = BEHIND.sub("", found).strip()
                 yield said if said.count('"') % 2 == 0 else said.rpartition('"')[0].rstrip(")")
 
 
-def written(document: Path) -> list[str]:
-    return list(dict.fromkeys(command_lines(document.read_text())))
+def written(*program: str) -> list[tuple[str, str]]:
+    """Document and line of each."""
+    return list(dict.fromkeys((each.name, line) for each in DOCUMENTS for line in command_lines(each.read_text(), *program)))  # fmt: skip
 
 
-LINES = [(document.name, line) for document in DOCUMENTS for line in written(document)]
+LINES = written()
+OF_PYTHON = written(".venv/bin/python")
 
 
 def test_there_is_something_to_look_at() -> None:
@@ -67,6 +75,37 @@ def test_each_command_line_is_one_that_its_command_takes(document: str, line: st
         return
     numbers = {"N": "1", "FID": "1", "KEY": "topic:0:1", "NIGHT": "20240301", "DATE": "20240301", "CANDID": "1"}
     command_line().parser_of(name).parse_args([numbers.get(word, word) for word in arguments])
+
+
+class Taken(Exception):
+    """The arguments are understood."""
+
+
+@pytest.mark.parametrize(("document", "line"), OF_PYTHON, ids=[f"{document}: {line}" for document, line in OF_PYTHON])
+def test_each_tool_and_module_takes_what_it_is_given(document: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is run until it has read its arguments."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(parser: argparse.ArgumentParser, args: Any = None, namespace: Any = None) -> NoReturn:
+        parse(parser, args, namespace)
+        raise Taken
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    _, *words = shlex.split(line)
+    if words[:2] == ["-m", "pip"] or "toy" in words:  # the survey that the page on surveys makes
+        return
+    module = words[1] if words[0] == "-m" else ""
+    arguments = words[2:] if module else words[1:]
+    if module in WITHOUT:
+        assert arguments == []
+        return
+    monkeypatch.setattr(sys, "argv", [words[0], *arguments])
+    with pytest.raises((Taken, SystemExit)) as ended:
+        if module:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+    assert isinstance(ended.value, Taken) or ended.value.code == 0
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

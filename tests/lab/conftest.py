@@ -1,13 +1,15 @@
 """The lab over a small observed night, and a browser to look at it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_harness import Api, start_api
 from browser import Browser, open_browser
-from night import Observed, observe
-from visitor import Visitor
+from night import HOSTILE, ZTF, Observed, observe
+from visitor import MEMBER, STRANGER, Visitor
 
 from kowalski.settings import Database
 
@@ -69,3 +71,40 @@ def visitor(lab: Api) -> Iterator[Visitor]:
     """Somebody with an HTTP client, who isn't logged in."""
     with Visitor(lab) as visitor:
         yield visitor
+
+
+@pytest.fixture
+def admin(visitor: Visitor) -> Visitor:
+    """The admin with an HTTP client."""
+    visitor.log_in()
+    return visitor
+
+
+@pytest.fixture(scope="session")
+def users(lab: Api) -> dict[str, str]:
+    """One who sees public alerts of ZTF, and one who is in the filters' group as well; name -> password."""
+    rights: dict[str, Any] = {
+        STRANGER: {"permissions": {"ZTF": [1]}},
+        MEMBER: {"permissions": {"ZTF": [1]}, "groups": [1]},
+    }
+    for name, given in rights.items():
+        body = {"username": name, "password": f"{name} has one", "email": f"{name}@example.org"} | given
+        assert lab.post("/api/users", body).status_code == 200
+    return {name: f"{name} has one" for name in rights}
+
+
+@pytest.fixture
+def member(visitor: Visitor, users: dict[str, str]) -> Visitor:
+    """One who sees public alerts of ZTF and is in the filters' group."""
+    visitor.log_in(MEMBER, users[MEMBER])
+    return visitor
+
+
+@pytest.fixture(scope="session")
+def passed(observed: Observed) -> dict[str, Any]:
+    """The newest entry of the outbox for the hostile filter of the public alerts of an object that has several."""
+    public = [row["candid"] for row in observed.database[ZTF.alerts].find({"candidate.programid": 1}, {"candid": 1})]
+    chosen = {"filter_id": HOSTILE, "candid": {"$in": public}}
+    entries = list(observed.database["outbox"].find(chosen, sort=[("candid", -1)]))
+    often = Counter(entry["objectId"] for entry in entries).most_common(1)[0][0]
+    return next(entry for entry in entries if entry["objectId"] == often)

@@ -38,12 +38,6 @@ def broker(observed: Observed) -> Iterator[Processes]:
     processes.leave("alert-broker", "ZTF")
 
 
-@pytest.fixture
-def admin(visitor: Visitor) -> Visitor:
-    visitor.log_in()
-    return visitor
-
-
 def events(visitor: Visitor) -> Iterator[dict[str, str]]:
     """The parts of the page that each event of a new stream brings."""
     headers = {"Accept": "text/event-stream"}

@@ -22,13 +22,6 @@ BRIGHT: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def admin(visitor: Visitor) -> Visitor:
-    """The admin with an HTTP client."""
-    visitor.log_in()
-    return visitor
-
-
 @pytest.fixture(scope="module")
 def member(lab: Api) -> str:
     """A member of group 7 who sees the public alerts."""

@@ -26,13 +26,6 @@ FIELDS = '{"_id": 0, "candid": 1, "objectId": 1, "candidate.magpsf": 1, "candida
 FIND = {"kind": "find", "catalog": "ZTF_alerts", "filter": BRIGHT, "projection": FIELDS, "sort": "-candidate.jd"}
 
 
-@pytest.fixture
-def admin(visitor: Visitor) -> Visitor:
-    """The admin with an HTTP client."""
-    visitor.log_in()
-    return visitor
-
-
 @pytest.fixture(scope="module")
 def partner(lab: Api) -> str:
     """A user who sees the public alerts only."""

@@ -1,7 +1,12 @@
 """An HTTP client that goes through the lab as a browser does, forms and cookies included."""
 
+import re
+
 import requests
 from api_harness import ADMIN, PASSWORD, Api
+
+#: see the fixture `users`
+STRANGER, MEMBER = "stranger", "member"
 
 
 class Visitor(requests.Session):
@@ -25,3 +30,10 @@ class Visitor(requests.Session):
 
     def log_in(self, username: str = ADMIN, password: str = PASSWORD, **fields: str) -> requests.Response:
         return self.submit("/lab/login", username=username, password=password, proof=self.proof(), **fields)
+
+
+def leads_to(visitor: Visitor, question: str) -> str:
+    """Where a search leads that finds one object."""
+    answer = visitor.get(f"{visitor.lab.url}/lab/objects", params={"q": question}, allow_redirects=False, timeout=30)
+    assert answer.status_code == 303, re.sub(r"<[^>]+>", " ", answer.text)
+    return answer.headers["Location"]
