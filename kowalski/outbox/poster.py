@@ -165,7 +165,7 @@ class Poster:
             try:
                 self._post(target)
             except DatabaseError as error:
-                log.warning("%s %s: %s", *target, error)
+                log.warning("%s %s (%s): %s", *target, error)
                 self._stopping.wait(1)
             with self._changed:
                 self._in_hand.discard(target)

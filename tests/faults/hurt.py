@@ -30,6 +30,8 @@ BROKER, SECOND_BROKER, CLUSTER = "alert-broker-ztf", "alert-broker-ztf-2", "dask
 PROGRAMS = ("mongod", "skyportal-receiver", CLUSTER, "poster", "kafka", BROKER)
 #: what a service that is away makes a question to it raise
 AWAY = (PyMongoError, KafkaException, DatabaseError, requests.RequestException)
+#: what a log has where a program is wrong about logging, or about its own tasks
+UNSAID = ("--- Logging error ---", "exception was never retrieved")
 #: s that a system may take for something that it has to do in the end
 PATIENCE = 240.0
 #: s for the ledger to say of what was read that it was
@@ -191,7 +193,7 @@ class HurtSystem:
     def findings(self, night: Night) -> tuple[list[str], list[str]]:
         """What a night has lost (or what is otherwise than it must be), and what it has doubled."""
         lost, doubled = self._of_alerts(night)
-        for found in (self._of_objects(night), self._of_quarantine(night), self._of_outbox(night)):
+        for found in (self._of_objects(night), self._of_quarantine(night), self._of_outbox(night), self._of_logs()):
             lost += found
         more_lost, more_doubled = self._of_deliveries(night)
         return lost + more_lost, doubled + more_doubled
@@ -228,6 +230,11 @@ class HurtSystem:
     def _of_outbox(self, night: Night) -> list[str]:
         chosen = {"candid": {"$in": list(night.candids)}, "state": {"$ne": "delivered"}}
         return [f"{each['_id']} is {each['state']}: {each['error']}" for each in self.database.outbox.find(chosen)]
+
+    def _of_logs(self) -> list[str]:
+        """Programs that failed to say what they had to say, or let an error go that nobody looked at."""
+        logs = sorted((self.system.folder / "logs").glob("*.log"))
+        return [f"{log.name} has: {sign}" for log in logs for sign in UNSAID if sign in log.read_text(errors="replace")]
 
     def _of_deliveries(self, night: Night) -> tuple[list[str], list[str]]:
         """Every passing filter once with SkyPortal, by SkyPortal's own list."""
