@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from kowalski.alerts.times import EPOCH_JD, SECONDS
-
 #: the moments of a trace, in their order; others come behind
 MOMENTS = ("exposure", "emitted", "received", "scored", "stored", "filtered", "delivered")
 #: units of the small picture of a score's course
@@ -72,22 +70,10 @@ def _is_score(name: str, value: Any) -> bool:
 
 def moments_of(alert: Mapping[str, Any]) -> list[Moment]:
     """The moments of an alert's ``trace``, in their order; none where it has none."""
-    trace = alert.get("trace")
-    if not isinstance(trace, Mapping):
-        return []
+    trace = alert.get("trace") or {}
     names = [*(name for name in MOMENTS if name in trace), *(name for name in trace if name not in MOMENTS)]
-    told = [(name, time) for name in names if (time := _time(trace[name])) is not None]
     found: list[Moment] = []
-    for name, time in told:
+    for name in names:
+        time = trace[name].replace(tzinfo=UTC)  # MongoDB gives it without
         found.append(Moment(name, time, (time - found[-1].time).total_seconds() if found else None))
     return found
-
-
-def _time(value: Any) -> datetime | None:
-    """A moment that is told as one, or as a Julian date or seconds since 1970."""
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    seconds = (value - EPOCH_JD) * SECONDS if 2_400_000 < value < 2_500_000 else value
-    return datetime.fromtimestamp(seconds, UTC) if 0 < seconds < 1e11 else None

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from kowalski.api.errors import Forbidden
 from kowalski.api.state import SERVICES
+from kowalski.lab.incoming import scheme_of
 
 #: the token of who is logged in; scripts can't read it, and no other path gets it
 SESSION_COOKIE = "kowalski_lab"
@@ -72,7 +73,5 @@ def _set(
     request: web.Request, response: web.StreamResponse, name: str, value: str, site: Literal["Lax", "Strict"]
 ) -> None:
     """A cookie that scripts can't read, that other sites' forms don't send, and that goes over TLS where the browser speaks it."""
-    secure = request.app[SERVICES].proxies.scheme(
-        request.scheme, request.remote, request.headers.getall("X-Forwarded-Proto", [])
-    )
-    response.set_cookie(name, value, path=PATH, httponly=True, samesite=site, secure=secure == "https")
+    secure = scheme_of(request) == "https"
+    response.set_cookie(name, value, path=PATH, httponly=True, samesite=site, secure=secure)

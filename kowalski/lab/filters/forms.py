@@ -6,19 +6,19 @@ import re
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from kowalski.alerts.times import jd_of
 from kowalski.api.errors import BadRequest, explain
 from kowalski.api.models.fields import Body
 from kowalski.api.models.filters import Change, FilterId, NewVersion, Replay, ToExplain
 from kowalski.api.models.queries import FieldName
+from kowalski.lab.incoming import Text
 
 #: stands for an id that is not chosen yet
 UNCHOSEN = 2**63 - 1
 #: d by which a night ends before the next begins
 MOMENT = 1e-8
-Text = Annotated[str, BeforeValidator(lambda value: value[-1] if isinstance(value, list) else value)]
 
 
 class Draft(Body):

@@ -23,6 +23,7 @@ from kowalski.lab import curve_plot
 from kowalski.lab.addresses import object_address
 from kowalski.lab.curve_rows import Row, rows_of
 from kowalski.lab.entrance import Page
+from kowalski.lab.incoming import origin_of
 from kowalski.lab.object_view import view_of
 from kowalski.lab.rendering import error_page, page
 
@@ -81,7 +82,7 @@ async def show(request: web.Request, which: Which) -> web.StreamResponse:
             )
     except BadRequest as error:
         return error_page(request, 404, str(error))
-    view = await asyncio.to_thread(view_of, found, services.skyportal, _origin(request))
+    view = await asyncio.to_thread(view_of, found, services.skyportal, origin_of(request))
     return page(request, "object.html", plots=True, o=view)
 
 
@@ -127,14 +128,6 @@ async def _curve(request: web.Request, which: Which) -> Curve:
 def _require_survey(which: Which) -> None:
     if key_of(which.survey) is None:
         raise BadRequest(f"there is no survey {which.survey}")
-
-
-def _origin(request: web.Request) -> str:
-    """Scheme and host by which a browser reaches the API."""
-    scheme = request.app[SERVICES].proxies.scheme(
-        request.scheme, request.remote, request.headers.getall("X-Forwarded-Proto", [])
-    )
-    return f"{scheme}://{request.host}"
 
 
 _HERE = "/lab/objects/{survey}/{object_id}"

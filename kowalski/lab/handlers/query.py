@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from kowalski.api.errors import BadRequest
 from kowalski.api.metrics import QUERIES
@@ -17,6 +17,7 @@ from kowalski.api.services.rights import NOTHING, SURVEY_COLLECTION, User
 from kowalski.api.state import SERVICES, USER
 from kowalski.errors import KowalskiError
 from kowalski.lab.entrance import Page
+from kowalski.lab.incoming import Text, origin_of
 from kowalski.lab.plot_looks import sent
 from kowalski.lab.query.csv_file import CSV, CsvExport
 from kowalski.lab.query.forms import ALWAYS, COMMANDS, FRESH, KINDS, NAMES, UNIT_NAMES, query_of
@@ -27,7 +28,6 @@ from kowalski.lab.rendering import page
 
 #: points of a plot
 POINTS = 5000
-Text = Annotated[str, BeforeValidator(lambda value: value[-1] if isinstance(value, list) else value)]
 
 
 class Typed(Body):
@@ -102,7 +102,7 @@ async def answer(request: web.Request, axes: Axes) -> web.StreamResponse:
     shown: dict[str, Any] = {"run": axes.run, "axes": axes, "exported": kind in EXPORTED}
     try:
         body, query = query_of(kind, fields)
-        shown |= {"penquins": penquins(body, _url(request)), "curl": curl(body, _url(request))}
+        shown |= {"penquins": penquins(body, origin_of(request)), "curl": curl(body, origin_of(request))}
         QUERIES.labels(kind).inc()
         async with services.limits.slot(user):
             shown["answer"] = await answer_of(await services.queries.run(query, user), fields.get("catalog", ""))
@@ -219,9 +219,3 @@ async def _file(request: web.Request, run: str, begin: Any, content_type: str, n
     QUERIES.labels(query.query_type).inc()
     async with services.limits.slot(user):
         return await send_file(request, services.exports.pieces(query, user, begin), content_type, name)
-
-
-def _url(request: web.Request) -> str:
-    """Where the API is, as the browser sees it."""
-    said = request.headers.getall("X-Forwarded-Proto", [])
-    return f"{request.app[SERVICES].proxies.scheme(request.scheme, request.remote, said)}://{request.host}"
