@@ -16,7 +16,7 @@ import requests
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pymongo.errors import PyMongoError
 
-from faults.nights import FILTERS, ZTF, Night
+from faults.nights import FILTERS, ZTF, Night, RoundFilter
 from kowalski.database.client import MongoDatabase, connect
 from kowalski.database.filters import Filters
 from kowalski.errors import DatabaseError, LocalError
@@ -66,12 +66,13 @@ class HurtSystem:
     own_disk : why MongoDB's data have no small disk of their own; None: they have one
     """
 
-    def __init__(self, folder: Path, small_disk: bool = True):
+    def __init__(self, folder: Path, small_disk: bool = True, filters: tuple[RoundFilter, ...] = FILTERS):
         self.system = LocalSystem.isolated(folder, CHANGES)
         self.survey, self.topic = ZTF, ZTF.topic_on(datetime.now(UTC).date())
         self.data = self.system.folder / "mongod" / "data"
         self.own_disk: str | None = None if small_disk else "its disk is not small"
         self.expected = 0
+        self.filters = filters
 
     def __enter__(self) -> "HurtSystem":
         self.own_disk = self.own_disk or mount(self.data)
@@ -86,7 +87,7 @@ class HurtSystem:
         group = f"{config.kafka.group}_{self.survey.name.lower()}"
         settings = {"bootstrap.servers": config.kafka.bootstrap_servers, "group.id": group, "log_level": 0}
         self._consumer = Consumer(settings)
-        for each in FILTERS:
+        for each in self.filters:
             Filters(self.database, self.database).put(each.document())
         return self
 

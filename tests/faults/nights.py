@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import histories
@@ -51,20 +52,26 @@ class RoundFilter:
         }
 
 
-def _bright(candidate: dict[str, Any]) -> bool:
-    return candidate["magpsf"] < 18.5 and (candidate["drb"] or 0) > 0.5
+def _passes(candidate: dict[str, Any], brighter: float, drb: float = -1.0, fid: int | None = None) -> bool:
+    """Whether a candidate is brighter than so many magnitudes, real, and of a band."""
+    real = drb < 0 or (candidate["drb"] or 0) > drb
+    return candidate["magpsf"] < brighter and real and fid in (None, candidate["fid"])
 
 
-FILTERS = (
-    RoundFilter(
-        1,
-        {"candidate.drb": {"$gt": 0.9}},
-        lambda candidate: (candidate["drb"] or 0) > 0.9,
-        {"active": True, "comment": "saved by a filter"},
-    ),
-    RoundFilter(2, {"candidate.magpsf": {"$lt": 18.5}, "candidate.drb": {"$gt": 0.5}}, _bright),
-    RoundFilter(3, {"candidate.fid": 2}, lambda candidate: candidate["fid"] == 2),
-)
+def _filters(first: float, second: float, third: float) -> tuple[RoundFilter, ...]:
+    """Three filters, each of alerts brighter than so many magnitudes; the first saves what passes."""
+    saves = {"active": True, "comment": "saved by a filter"}
+    return (
+        RoundFilter(1, {"candidate.magpsf": {"$lt": first}, "candidate.drb": {"$gt": 0.9}}, partial(_passes, brighter=first, drb=0.9), saves),
+        RoundFilter(2, {"candidate.magpsf": {"$lt": second}, "candidate.drb": {"$gt": 0.5}}, partial(_passes, brighter=second, drb=0.5)),
+        RoundFilter(3, {"candidate.magpsf": {"$lt": third}, "candidate.fid": 2}, partial(_passes, brighter=third, fid=2)),
+    )  # fmt: skip
+
+
+#: of rounds, in which there are few alerts and much is to be posted: three of four pass something
+FILTERS = _filters(30.0, 18.5, 30.0)
+#: of a stream that is fast: one alert in twenty passes something, which still is more than in any survey
+SELECTIVE = _filters(16.0, 15.5, 17.0)
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Night:
     bad: set[bytes]
 
 
-def make_night(number: int, seed: int, alerts: int) -> Night:
+def make_night(number: int, seed: int, alerts: int, filters: tuple[RoundFilter, ...] = FILTERS) -> Night:
     """The night of a round: the same arguments give the same one; nights of different numbers share nothing."""
     date = FIRST_NIGHT + timedelta(days=number % 2500)
     packets = list(simulate(alerts, seed=1000 * (seed % 1000) + number, night=f"{date:%Y%m%d}"))
@@ -106,8 +113,8 @@ def make_night(number: int, seed: int, alerts: int) -> Night:
         messages,
         {record["candid"]: record["objectId"] for record in records},
         _objects(data),
-        {(record["candid"], each.filter_id) for record in records for each in FILTERS if each.passes(record["candidate"])},
-        {record["objectId"] for record in records for each in FILTERS if each.autosave and each.passes(record["candidate"])},
+        {(record["candid"], each.filter_id) for record in records for each in filters if each.passes(record["candidate"])},
+        {record["objectId"] for record in records for each in filters if each.autosave and each.passes(record["candidate"])},
         set(bad),
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from faults.faults import FAULTS, Round
 from faults.hurt import AWAY, HurtSystem, Unsettled
 from faults.memory import MemoryWatch, draw, growth
-from faults.nights import Night, make_night
+from faults.nights import SELECTIVE, Night, make_night
 from faults.rounds import RESULTS
 from kowalski.config import ROOT
 from kowalski.errors import KowalskiError
@@ -73,7 +73,7 @@ class Soak:
             self.doubled.append(f"{self.hurt.stored()} alerts are stored instead of {self.alerts}")
 
     def _made(self, makers: ProcessPoolExecutor, number: int) -> "Future[Night]":
-        return makers.submit(make_night, number, self.seed, round(60 * self.rate))
+        return makers.submit(make_night, number, self.seed, round(60 * self.rate), SELECTIVE)
 
     def _minute(self, number: int, night: Night, publisher: Publisher, name: str, chance: random.Random) -> None:
         """One night goes out evenly, while a fault is done beside it."""
@@ -129,7 +129,9 @@ class Soak:
             f"{self.alerts} alerts, {len(self._open)} nights open, {len(self.lost)} lost, {len(self.doubled)} doubled"
         )
         last = self.faults[-1][1] if self.faults else ""
-        self.console.print(f"{(time.monotonic() - self.began) / 60:5.1f} min  {last:26} {said}", highlight=False)
+        self.console.print(
+            f"{(time.monotonic() - self.began) / 60:5.1f} min  {last:26} {said}", highlight=False, soft_wrap=True
+        )
 
 
 def main(arguments: list[str]) -> int:
@@ -145,7 +147,7 @@ def main(arguments: list[str]) -> int:
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="soak", dir=RESULTS.parent) as folder,
-        HurtSystem(Path(folder), small_disk=False) as hurt,
+        HurtSystem(Path(folder), small_disk=False, filters=SELECTIVE) as hurt,
         MemoryWatch(hurt.system) as watch,
     ):
         soak = Soak(hurt, options.rate, options.seed, console)
