@@ -5,6 +5,8 @@ from api_harness import Api
 from browser import DESKTOP, PHONE, Browser
 from visitor import Visitor
 
+from kowalski.api.services.personal_tokens import LAB, LAB_MOST
+
 
 def test_a_page_asks_who_comes_and_then_goes_where_he_wanted(visitor: Visitor) -> None:
     asked = visitor.page("/lab?q=ZTF18abc&x=1")
@@ -60,6 +62,31 @@ def test_who_logs_out_is_out(visitor: Visitor) -> None:
     answer = visitor.submit("/lab/logout", proof=visitor.proof("/lab"))
     assert (answer.status_code, answer.headers["Location"]) == (303, "/lab/login")
     assert visitor.page("/lab").status_code == 303
+
+
+def test_the_token_of_who_logged_out_holds_no_more_and_that_of_another_browser_does(lab: Api, visitor: Visitor) -> None:
+    with Visitor(lab) as other:
+        other.log_in()
+        visitor.log_in()
+        token = visitor.cookies["kowalski_lab"]
+        visitor.submit("/lab/logout", proof=visitor.proof("/lab"))
+        visitor.cookies.set("kowalski_lab", token, path="/lab")
+        assert visitor.page("/lab").status_code == 303
+        assert other.page("/lab").status_code == 200
+
+
+def test_of_a_users_browsers_the_newest_stay_logged_in(lab: Api) -> None:
+    first = Visitor(lab)
+    first.log_in()
+    for _ in range(LAB_MOST):
+        with Visitor(lab) as other:
+            other.log_in()
+            assert other.page("/lab").status_code == 200
+    assert first.page("/lab").status_code == 303
+    named = [token for token in lab.get("/api/tokens").json()["data"] if token["name"] == LAB]
+    assert len(named) == LAB_MOST
+    assert all(token["expires_at"] for token in named)
+    first.close()
 
 
 def test_the_token_of_a_cookie_opens_the_lab_alone(lab: Api, visitor: Visitor) -> None:

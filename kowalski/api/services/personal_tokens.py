@@ -1,4 +1,4 @@
-"""Personal tokens: a user's own, for his programs; each can be taken back by itself."""
+"""Personal tokens: a user's own, for his programs and his browsers; each can be taken back by itself."""
 
 import secrets
 import time
@@ -14,6 +14,8 @@ from kowalski.database.users import Users
 
 #: tokens that a user may have
 AT_MOST = 100
+#: name of those by which browsers are logged in, s that such a one holds at most, and how many of a user's are kept, the newest
+LAB, LAB_HOLDS, LAB_MOST = "lab", 14 * 86400, 20
 
 
 class PersonalTokens:
@@ -35,13 +37,26 @@ class PersonalTokens:
         claims = session.claims
         if claims.token_id is not None:
             raise Forbidden("a personal token can't make others: use the token of a login")
-        if len(await self.users.tokens_of(claims.username)) >= AT_MOST:
+        if len([token for token in await self.users.tokens_of(claims.username) if token["name"] != LAB]) >= AT_MOST:
             raise BadRequest(f"you have {AT_MOST} tokens: remove some")
         expires = None if wanted.expires_in is None else int(time.time()) + wanted.expires_in
-        moment = None if expires is None else datetime.fromtimestamp(expires, UTC)
-        token_id = secrets.token_hex(8)
-        stored = await self.users.add_token(token_id, claims.username, wanted.name, moment)
-        return _shown(stored) | {"token": self.tokens.write(Claims(claims.username, claims.version, expires, token_id))}
+        stored, text = await self._new(claims, wanted.name, expires)
+        return _shown(stored) | {"token": text}
+
+    async def for_lab(self, token: str) -> str:
+        """A token that a browser keeps in the place of that of a login; it ends by itself, and when the user logs out."""
+        claims = self.tokens.read(token)
+        expires = int(time.time()) + LAB_HOLDS
+        _, text = await self._new(claims, LAB, expires if claims.expires is None else min(expires, int(claims.expires)))
+        known = [token for token in await self.users.tokens_of(claims.username) if token["name"] == LAB]
+        for old in known[LAB_MOST:]:
+            await self.users.remove_token(old["_id"], claims.username)
+        return text
+
+    async def end(self, claims: Claims) -> None:
+        """The token by which somebody came holds no more, if it can be taken back."""
+        if claims.token_id is not None and await self.users.remove_token(claims.token_id, claims.username):
+            self.shared.accounts_changed()
 
     async def of(self, username: str) -> list[dict[str, Any]]:
         """A user's tokens, the newest first, without their texts."""
@@ -52,6 +67,13 @@ class PersonalTokens:
         if not await self.users.remove_token(token_id, username):
             raise BadRequest(f"token {token_id} not found")
         self.shared.accounts_changed()
+
+    async def _new(self, claims: Claims, name: str, expires: int | None) -> tuple[dict[str, Any], str]:
+        """What is stored of a new token for the user of another, and its text."""
+        moment = None if expires is None else datetime.fromtimestamp(expires, UTC)
+        token_id = secrets.token_hex(8)
+        stored = await self.users.add_token(token_id, claims.username, name, moment)
+        return stored, self.tokens.write(Claims(claims.username, claims.version, expires, token_id))
 
 
 def _shown(token: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Logging in and out."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from kowalski.api.models.fields import Body
 from kowalski.api.models.login import TextOrNone
 from kowalski.api.state import SERVICES
 from kowalski.lab.cookies import forget, keep, welcome
+from kowalski.lab.entrance import session_of
 from kowalski.lab.rendering import page
 
 HOME = "/lab"
@@ -48,18 +50,21 @@ async def log_in(request: web.Request, form: LoginForm) -> web.StreamResponse:
     address = services.proxies.client(request.remote, request.headers.getall("X-Forwarded-For", []))
     try:
         token = await services.accounts.log_in(form.username, form.password, address)
+        kept = await services.personal_tokens.for_lab(token)
     except Unauthorized:
         return _form(request, form.next, form.username, "The name or the password is wrong.", 401)
     except (BadRequest, TooMany) as error:
         return _form(request, form.next, form.username, str(error), error.http_status)
     response = web.Response(status=303, headers={"Location": form.next})
-    keep(request, response, token)
+    keep(request, response, kept)
     return response
 
 
 async def log_out(request: web.Request) -> web.StreamResponse:
-    """The browser keeps no token any more."""
+    """The browser keeps no token any more, and the one that it had holds no more."""
     response = web.Response(status=303, headers={"Location": "/lab/login"})
+    with suppress(Unauthorized):  # it held no more before
+        await request.app[SERVICES].personal_tokens.end((await session_of(request)).claims)
     forget(response)
     return response
 
