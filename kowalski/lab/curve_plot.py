@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kowalski.lab.curve_rows import KINDS, Row, magnitude_of
+from kowalski.lab.plot_looks import COLOURS, drawn, dress
 from kowalski.lab.shown import moment
 
 #: last letter of a band's name -> colour in the light and in the dark theme: after Okabe and Ito, 3 to 1 against the paper at least
@@ -15,8 +16,6 @@ COLORS = {
     "z": ("#0b6aa6", "#5fb8f0"), "y": ("#555555", "#bbbbbb"), "j": ("#a83c78", "#e79ac4"), "h": ("#4d4d4d", "#cccccc"),
 }  # fmt: skip
 OTHERS = (("#0072b2", "#56b4e9"), ("#a83c78", "#e79ac4"), ("#6b6b00", "#d6d04a"), ("#333333", "#dddddd"))
-#: theme -> paper, ink, grid
-LOOKS = {"light": ("#ffffff", "#1b1f24", "#e3e6ea"), "dark": ("#11151a", "#e6e9ed", "#2a323b")}
 MARKERS = {"detection": "circle", "negative": "circle_x", "forced": "square", "faint": "inverted_triangle", "limit": "inverted_triangle"}  # fmt: skip
 #: of linked objects' detections, so that two surveys in the same colour can be told apart
 LINKED = {"detection": "diamond", "negative": "diamond_cross"}
@@ -40,17 +39,17 @@ def plot(rows: Sequence[Row], fit: Mapping[str, Any], survey: str, y: str, theme
     from bokeh.embed import json_item  # takes half a second and 40 MB: of processes that draw
     from bokeh.models.annotations.legends import Legend, LegendItem
 
-    drawn = [row for row in rows if not row.withdrawn and getattr(row, y) is not None]
-    colors = _colors([row.band for row in drawn], theme)
-    figure = _figure(drawn, y, theme)
+    shown = [row for row in rows if not row.withdrawn and getattr(row, y) is not None]
+    colors = _colors([row.band for row in shown], theme)
+    figure = _figure(shown, y, theme)
     items, points = [], []
     for band, color in colors.items():
-        own = [row for row in drawn if row.band == band]
+        own = [row for row in shown if row.band == band]
         points.append(_points(figure, own, y, color, survey))
         renderers = [*_errors(figure, own, y, color), points[-1], *_model(figure, fit, band, y, color)]
         items.append(LegendItem(label=band, renderers=renderers))
     legend = Legend(items=items, click_policy="hide", orientation="horizontal", ncols=min(4, max(1, len(items))))
-    _dress(figure, legend, theme)
+    _dress_legend(legend, theme)
     figure.add_layout(legend, "above")
     _hover(figure, points)
     return dict(json_item(figure))
@@ -58,24 +57,23 @@ def plot(rows: Sequence[Row], fit: Mapping[str, Any], survey: str, y: str, theme
 
 def _figure(rows: Sequence[Row], y: str, theme: str) -> Any:
     from bokeh.models import DatetimeTicker, LinearAxis, Range1d
-    from bokeh.plotting import figure as new_figure
 
     first, last = _span(rows)
     low, high = _reach(rows, y)
-    figure = new_figure(
-        x_axis_type="datetime", x_range=Range1d(start=_ms(first), end=_ms(last)), y_range=Range1d(start=low, end=high), height=400,
-        sizing_mode="stretch_width", tools="pan,box_zoom,wheel_zoom,reset,save", active_drag="box_zoom", toolbar_location="right",
+    figure = drawn(
+        theme, x_axis_type="datetime", x_range=Range1d(start=_ms(first), end=_ms(last)), y_range=Range1d(start=low, end=high), height=400,
+        tools="pan,box_zoom,wheel_zoom,reset,save", active_drag="box_zoom", toolbar_location="right",
     )  # fmt: skip
     figure.extra_x_ranges = {"mjd": Range1d(start=first, end=last)}  # moved and zoomed with the other by Bokeh's tools
     above = LinearAxis(x_range_name="mjd", axis_label="MJD")
-    above.formatter.use_scientific = False
     figure.add_layout(above, "above")
     figure.xaxis[-1].axis_label = "UTC"
     figure.xaxis[-1].ticker = DatetimeTicker(desired_num_ticks=4)  # their labels have room on a phone
     figure.yaxis.axis_label = "AB magnitude of the difference" if y == "mag" else "flux of the difference (µJy)"
-    figure.toolbar.logo = None
+    figure.toolbar.autohide = False
     for axis in figure.axis:
-        axis.axis_label_text_font_style = "normal"
+        dress(axis, theme)
+        axis.axis_label_text_font_size = axis.major_label_text_font_size = "12px"
     return figure
 
 
@@ -154,18 +152,11 @@ def _hover(figure: Any, points: Sequence[Any]) -> None:
     figure.add_tools(HoverTool(renderers=list(points), tooltips=told, point_policy="snap_to_data"))
 
 
-def _dress(figure: Any, legend: Any, theme: str) -> None:
-    paper, ink, grid = LOOKS[theme]
-    figure.background_fill_color = figure.border_fill_color = paper
-    figure.outline_line_color = grid
-    figure.grid.grid_line_color = grid
-    for axis in figure.axis:
-        axis.axis_label_text_color = axis.major_label_text_color = ink
-        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = ink
-        axis.axis_label_text_font_size = axis.major_label_text_font_size = "12px"
-    legend.label_text_color, legend.background_fill_alpha, legend.border_line_alpha = ink, 0.0, 0.0
+def _dress_legend(legend: Any, theme: str) -> None:
+    colours = COLOURS[theme]
+    legend.label_text_color, legend.background_fill_alpha, legend.border_line_alpha = colours.ink, 0.0, 0.0
     legend.margin, legend.padding = 4, 2
-    legend.label_text_font_size, legend.inactive_fill_color = "13px", paper
+    legend.label_text_font_size, legend.inactive_fill_color = "13px", colours.paper
 
 
 def _span(rows: Sequence[Row]) -> tuple[float, float]:
@@ -195,7 +186,7 @@ def _colors(bands: Sequence[str], theme: str) -> dict[str, str]:
     def place(band: str) -> tuple[int, str]:
         return (order.index(band[-1]) if band[-1] in COLORS and "filter" not in band else len(order), band)
 
-    number, rest, found = list(LOOKS).index(theme), 0, dict[str, str]()
+    number, rest, found = list(COLOURS).index(theme), 0, dict[str, str]()
     for band in sorted(set(bands), key=place):
         if place(band)[0] < len(order):
             found[band] = COLORS[band[-1]][number]

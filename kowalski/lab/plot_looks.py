@@ -28,7 +28,6 @@ COLOURS = {
 
 def drawn(theme: str, **options: Any) -> "figure":
     """An empty figure as wide as its place, in a theme's colours; options as `bokeh.plotting.figure` has them."""
-    from bokeh.models import BasicTickFormatter
     from bokeh.plotting import figure  # takes a while, and is not in memory where nobody draws
 
     colours = COLOURS[theme]
@@ -40,12 +39,20 @@ def drawn(theme: str, **options: Any) -> "figure":
     made.grid.grid_line_color = colours.line
     made.grid.grid_line_alpha = 0.5
     for axis in made.axis:
-        if isinstance(axis.formatter, BasicTickFormatter):
-            axis.formatter.use_scientific = False  # Julian dates
-        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = colours.line
-        axis.axis_label_text_color = axis.major_label_text_color = colours.ink
-        axis.axis_label_text_font_style = "normal"
+        dress(axis, theme)
     return made
+
+
+def dress(axis: Any, theme: str) -> None:
+    """An axis is in a theme's colours, its numbers written out."""
+    from bokeh.models import BasicTickFormatter
+
+    colours = COLOURS[theme]
+    if isinstance(axis.formatter, BasicTickFormatter):
+        axis.formatter.use_scientific = False  # Julian dates
+    axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = colours.line
+    axis.axis_label_text_color = axis.major_label_text_color = colours.ink
+    axis.axis_label_text_font_style = "normal"
 
 
 def sent(plot: "figure") -> web.Response:
