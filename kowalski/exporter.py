@@ -1,6 +1,6 @@
 """Each program's metrics, for Prometheus: an HTTP server of its own, and a file that says where it is.
 
-A program's port follows from its name (`port_of`); where another process has it, the program takes the next of its survey's, or any free one. Where it
+A program's port follows from its name (`ports_of`); where another process has it, the program takes the next of its survey's, or any free one. Where it
 is stands in a file of the folder ``metrics.targets``, as Prometheus' ``file_sd_configs`` reads them, as long as the program runs, and in
 its sign of life.
 """
@@ -45,8 +45,11 @@ def address() -> str | None:
     return _address
 
 
-def ports_of(program: str, first: int | None) -> list[int]:
+def ports_of(program: str, settings: MetricsSection) -> list[int]:
     """The ports that a program tries, in this order; 0 is any that is free."""
+    first = settings.first_port
+    if settings.port is not None:
+        return [settings.port]
     if first is None:
         return [0]
     if program in PLACES:
@@ -98,13 +101,13 @@ def announced(program: str, where: str, settings: MetricsSection) -> Iterator[No
 
 def _start(program: str, settings: MetricsSection):  # type: ignore[no-untyped-def]  # of a class that the library does not show
     error: OSError | None = None
-    for port in ports_of(program, settings.first_port):
+    for port in ports_of(program, settings):
         try:
             server, _ = start_http_server(port, settings.host)
             return server
         except OSError as refused:
             error = refused
-    log.warning("no metrics: %s can't be listened on: %s (metrics.host)", settings.host, error)
+    log.warning("no metrics: %s can't be listened on: %s (metrics.host, metrics.port)", settings.host, error)
     return None
 
 

@@ -16,6 +16,7 @@ class MetricsSection(Section):
     enabled: bool
     host: str = Field(min_length=1)
     first_port: Annotated[int, Field(ge=1, le=65536 - PORTS)] | None
+    port: Annotated[int, Field(ge=1, le=65535)] | None
     targets: str | None
 
 

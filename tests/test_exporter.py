@@ -21,6 +21,7 @@ from kowalski.database.processes import Processes
 from kowalski.exporter import address, exported, ports_of
 from kowalski.local.ports import free_ports
 from kowalski.local.programs import programs_of
+from kowalski.metrics_section import MetricsSection
 from kowalski.settings import Config, Database
 
 
@@ -123,11 +124,16 @@ def test_every_program_has_ports_of_its_own() -> None:
     names = [program.name for program in programs_of(config, Path(), None, False, {})]
     ours = [name for name in names if name not in ("mongod", "kafka", "api")]
     assert len(ours) == 19
-    taken = [port for name in ours for port in ports_of(name, 9410) if port]
+    taken = [port for name in ours for port in ports_of(name, section()) if port]
     assert len(taken) == len(set(taken))
-    assert all(ports_of(name, 9410)[0] for name in ours), "each can be predicted"
+    assert all(ports_of(name, section())[0] for name in ours), "each can be predicted"
     assert max(taken) < 9410 + 200
-    assert ports_of("poster", None) == ports_of("dask-cluster-nowhere", 9410) == [0]
+    assert ports_of("poster", section(first_port=None)) == ports_of("dask-cluster-nowhere", section()) == [0]
+    assert {tuple(ports_of(name, section(port=9410))) for name in ours} == {(9410,)}
+
+
+def section(**changed: Any) -> MetricsSection:
+    return build(isolated_tree({"metrics": {"first_port": 9410} | changed})).metrics
 
 
 def test_a_program_that_is_told_so_exports_and_signs(

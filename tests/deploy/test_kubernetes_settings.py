@@ -83,7 +83,7 @@ def test_brokers_and_workers_find_their_scheduler(site: Site) -> None:
                 assert f"generic {secret['secret']['secretName']} " in README
                 assert f"/{file.name}" in README
         listening = settings_of(site, scheduler).dask_for(survey)
-        (port,) = containers_of(scheduler)[0]["ports"]
+        (port,) = (each for each in containers_of(scheduler)[0]["ports"] if each["name"] == "dask")
         assert (listening.listen, listening.scheduler_port) == ("0.0.0.0", port["containerPort"])
 
 
@@ -227,6 +227,24 @@ def test_who_may_reach_whom(site: Site) -> None:
     assert not walls.let(None, api, 8787)
     assert not walls.let(None, poster, 4000)
     assert not walls.let(api, None, 9092)
+
+
+def test_prometheus_reads_the_metrics_of_every_program_where_it_is_let_in() -> None:
+    site = Site("production")
+    assert {policy["metadata"]["name"] for policy in site.of_kind("NetworkPolicy")} >= {"metrics", "api"}
+    policy = site.named("NetworkPolicy", "metrics")["spec"]
+    (rule,) = policy["ingress"]
+    assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    for workload in site.of_kind("Deployment"):
+        if workload["metadata"]["name"] == "api":
+            continue
+        settings = settings_of(site, workload).metrics
+        (port,) = (each for each in containers_of(workload)[-1]["ports"] if each["name"] == rule["ports"][0]["port"])
+        annotations = workload["spec"]["template"]["metadata"]["annotations"]
+        assert settings.enabled
+        assert (settings.host, settings.targets) == ("0.0.0.0", None)
+        assert str(settings.port) == str(port["containerPort"]) == annotations["prometheus.io/port"]
+        assert selects(policy["podSelector"], labels_of(workload))
 
 
 def test_names_can_be_looked_up() -> None:
