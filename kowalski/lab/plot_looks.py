@@ -1,6 +1,8 @@
 """Plots in the colours of the pages."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
@@ -55,8 +57,12 @@ def dress(axis: Any, theme: str) -> None:
     axis.axis_label_text_font_style = "normal"
 
 
-def sent(plot: "figure") -> web.Response:
-    """What the page's script makes a plot of."""
-    from bokeh.embed import json_item
+async def sent(draw: Callable[[], "figure"]) -> web.Response:
+    """What the page's script makes a plot of; it is drawn while others are served."""
 
-    return web.Response(text=json.dumps(json_item(plot)), content_type="application/json", headers=headers())
+    def item() -> str:
+        from bokeh.embed import json_item
+
+        return json.dumps(json_item(draw()))
+
+    return web.Response(text=await asyncio.to_thread(item), content_type="application/json", headers=headers())

@@ -99,15 +99,19 @@ async def light_curve(request: web.Request, which: Drawing) -> web.StreamRespons
 async def points(request: web.Request, which: Which) -> web.StreamResponse:
     """An object's light curve as a table in a file."""
     curve = await _curve(request, which)
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(Row._fields)
-    writer.writerows(rows_of(curve.points))
+
+    def written() -> str:
+        content = io.StringIO()
+        writer = csv.writer(content, lineterminator="\n")
+        writer.writerow(Row._fields)
+        writer.writerows(rows_of(curve.points))
+        return content.getvalue()
+
     name = "".join(
         letter if letter.isalnum() else "_" for letter in which.object_id.encode("ascii", "replace").decode()
     )
     headers = KEPT | {"Content-Disposition": f'attachment; filename="{name}_light_curve.csv"'}
-    return web.Response(text=content.getvalue(), content_type="text/csv", headers=headers)
+    return web.Response(text=await asyncio.to_thread(written), content_type="text/csv", headers=headers)
 
 
 async def cutout(request: web.Request, asked: CutoutPath) -> web.StreamResponse:

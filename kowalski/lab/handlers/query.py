@@ -133,7 +133,7 @@ async def plot(request: web.Request, axes: Axes) -> web.StreamResponse:
             return scatter(points, axes.x, axes.y, logs, axes.theme, title)
         return histogram(points, axes.x, logs, axes.theme, title)
 
-    return sent(await asyncio.to_thread(draw))
+    return await sent(draw)
 
 
 async def as_csv(request: web.Request, path: RunPath) -> web.StreamResponse:
@@ -178,8 +178,8 @@ async def _form(
     services, user = request.app[SERVICES], request[USER]
     history, catalogs = await asyncio.gather(services.lab_queries.of(user.name), _catalogs(request))
     context = {"run": "", "answer": None, "axes": None, "exported": False, "penquins": "", "curl": ""} | shown
-    return page(
-        request, "query.html", status=status, plots=plots, kinds=KINDS, kind=kind, fields=fields, problem=problem,
+    return await asyncio.to_thread(  # a table of 200 rows and 400 columns takes a while
+        page, request, "query.html", status=status, plots=plots, kinds=KINDS, kind=kind, fields=fields, problem=problem,
         history=history, catalogs=catalogs, units=UNIT_NAMES, commands=COMMANDS, points=POINTS, **context,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from aiohttp import web
@@ -54,7 +55,7 @@ async def show(request: web.Request) -> web.StreamResponse:
 async def throughput(request: web.Request, look: Look) -> web.StreamResponse:
     """The alerts stored over the last hour, as a plot."""
     rates = await standing.throughput(request.app[SERVICES].database)
-    return sent(plot(rates, look.theme, datetime.now(UTC)))
+    return await sent(partial(plot, rates, look.theme, datetime.now(UTC)))
 
 
 async def events(request: web.Request) -> web.StreamResponse:
