@@ -65,7 +65,9 @@ async def check(request: web.Request, draft: Draft) -> web.StreamResponse:
         wanted = draft.version(_group(user))
     except BadRequest as error:
         return said({"ok": False, "message": str(error)})
-    return said(await request.app[SERVICES].drafts.check(wanted, user))
+    services = request.app[SERVICES]
+    async with services.limits.slot(user):
+        return said(await services.drafts.check(wanted, user))
 
 
 async def fields(request: web.Request, draft: Draft) -> web.StreamResponse:
