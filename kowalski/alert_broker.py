@@ -28,8 +28,9 @@ from kowalski.database.passes import Passes
 from kowalski.database.processes import Processes
 from kowalski.database.quarantine import Quarantine
 from kowalski.database.quarantined import Quarantined
+from kowalski.delayed import Delayed
 from kowalski.dispatcher import Dispatcher
-from kowalski.errors import ConfigError, DatabaseUnavailable
+from kowalski.errors import ConfigError, DatabaseError, DatabaseUnavailable
 from kowalski.latency import Latencies
 from kowalski.log import get_logger
 from kowalski.night.continuity import Continuity
@@ -97,7 +98,9 @@ class AlertConsumer:
             raise ConfigError(f"kafka.{survey.name}: {error.args[0].str()}") from None
         self.continuity = Continuity(self.consumer, self.survey, settings["auto.offset.reset"])
         self.latencies = Latencies(LatencyCounts(self.database))
+        broker_metrics.begin(survey.name)
         self.quarantined = Quarantined(self.database)
+        self._figures = Delayed(QUARANTINE_INTERVAL, self._look_at_quarantine)
         self.dispatcher = Dispatcher(survey.name, config, posting, resume, told=self._told)
         self._due: dict[str, float] = {}
 
@@ -226,7 +229,7 @@ class AlertConsumer:
             message.partition() or 0,
             message.offset() or 0,
             datetime.fromtimestamp(stamp, UTC),
-            received=datetime.now(UTC),
+            received=datetime.now(UTC) if self.start is None else None,
         )
         self.continuity.look(packet)
         return packet
@@ -319,6 +322,7 @@ class AlertConsumer:
         report, lags, under_way = self.dispatcher.report, self._lags(), self.offsets.under_way
         broker_metrics.stand(self.survey.name, lags, under_way, report)
         figures = broker_metrics.sign(lags, under_way, report)
+        self._figures.ask()
         try:
             self.processes.beat(
                 "alert-broker",
@@ -328,9 +332,14 @@ class AlertConsumer:
                 workers=self.dispatcher.workers,
                 **figures,
             )
-            if self._is_due("quarantine", QUARANTINE_INTERVAL):
-                broker_metrics.quarantine(self.quarantined.standing(), self.config.broker.quarantine_bytes)
         except DatabaseUnavailable as error:
+            log.warning("%s", error)
+
+    def _look_at_quarantine(self) -> None:
+        """Show how full it is, in a thread of its own: it may take seconds."""
+        try:
+            broker_metrics.quarantine(self.quarantined.standing(), self.config.broker.quarantine_bytes)
+        except DatabaseError as error:
             log.warning("%s", error)
 
     def _told(self, report: BatchReport) -> None:

@@ -54,7 +54,7 @@ from kowalski.ml.registry import load_models
 from kowalski.outbox.entries import entries_of
 from kowalski.outbox.raw import RawStream
 from kowalski.outbox.results import result_entries
-from kowalski.outbox.withdrawals import withdraw, withdrawn_by
+from kowalski.outbox.withdrawals import withdraw, withdraw_late, withdrawn_by
 from kowalski.provenance.records import scores_record
 from kowalski.settings import Config
 from kowalski.telemetry import marked, span
@@ -256,7 +256,9 @@ class AlertWorker:
                         entries = entries_of(self.survey.name, batch, run.passes, photometry, now)
                         report.posted += self.outbox.add(marked(entries, here.context))
                     if self.publishing:
-                        self.outbox.add(marked(result_entries(self.survey, batch, run.passes, now), here.context))
+                        results = marked(result_entries(self.survey, batch, run.passes, now), here.context)
+                        self.outbox.add(results)
+                        withdraw_late(results, self.alerts, self.outbox)
                 photometry = set()
 
     def rematch(self, limit: int = 1000) -> int:

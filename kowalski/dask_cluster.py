@@ -25,6 +25,7 @@ from kowalski.config import load_config
 from kowalski.dask_access import CONNECTIONS, connection_arguments, name_of_workers, security_of
 from kowalski.dask_metrics import CPU, LOST, MEMORY, READY, TASKS, WANTED
 from kowalski.errors import ConfigError, LocalError
+from kowalski.gauges import keep
 from kowalski.log import get_logger, setup_logging
 from kowalski.ml.convert import ensure_converted
 from kowalski.program import run_program
@@ -139,10 +140,11 @@ class Cluster:
         """What the scheduler knows of its workers, those that joined from other machines included, is shown."""
         while True:
             TASKS.labels(self.survey).set(len(scheduler.tasks))
+            workers = {(self.survey, str(worker.name)): worker.metrics for worker in scheduler.workers.values()}
             for gauge, name in ((MEMORY, "memory"), (CPU, "cpu")):
-                gauge.clear()  # of workers that are gone
-                for worker in scheduler.workers.values():
-                    gauge.labels(self.survey, str(worker.name)).set(worker.metrics.get(name) or 0)
+                for labels, metrics in workers.items():
+                    gauge.labels(*labels).set(metrics.get(name) or 0)
+                keep(gauge, workers)
             await asyncio.sleep(LOOK)
 
     async def _keep(self, index: int) -> None:

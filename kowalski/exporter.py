@@ -133,7 +133,7 @@ def _announce(program: str, where: str, settings: MetricsSection) -> Path | None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for other in folder.glob(f"{host}-*.json"):
-            with suppress(ValueError, KeyError, IndexError, TypeError, FileNotFoundError):
+            with suppress(ValueError, KeyError, IndexError, TypeError, OSError):
                 labels = json.loads(other.read_text())[0]["labels"]
                 if labels["host"] == host and not psutil.pid_exists(int(labels["pid"])):
                     other.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client import Histogram
 
@@ -22,6 +22,8 @@ LATENCY = Histogram(
 )  # fmt: skip
 #: s between additions to the database
 FLUSH = 2.0
+#: for which counts are kept that MongoDB does not take
+KEPT = timedelta(hours=1)
 
 
 class Latencies:
@@ -49,15 +51,16 @@ class Latencies:
         self._soon.ask()
 
     def flush(self) -> None:
-        """Add what was counted; when MongoDB can't take it now, it is kept for the next time."""
+        """Add what was counted; when MongoDB can't take it now, it is kept for the next time, for an hour at most."""
         with self._lock:
             slots, self._slots = self._slots, {}
         try:
             self._counts.add(slots)
         except DatabaseError as error:
             log.warning("latencies: %s", error)
+            oldest = datetime.now(UTC) - KEPT
             with self._lock:
-                for slot, stages in slots.items():
+                for slot, stages in ((slot, stages) for slot, stages in slots.items() if slot.at > oldest):
                     for stage, bins in stages.items():
                         for place, number in bins.items():
                             self._count(slot, stage, place, number)

@@ -48,7 +48,7 @@ class Packet:
     ----------
     timestamp : when Kafka got it
     kept : it comes out of the packet archive, and need not be put there
-    received : when it was read; None: nobody noted it
+    received : when it was read as it came; None: it is replayed
     """
 
     data: bytes

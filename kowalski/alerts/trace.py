@@ -8,7 +8,7 @@ It stands under ``trace`` in the stored alert. Each moment is there once it is k
     scored      the neural networks had judged it; not there where there are none, or no cutouts
     stored      MongoDB had it, durably
     filtered    all filters had judged it; not there for alerts that their survey had withdrawn
-    delivered   SkyPortal had taken the first message about it
+    delivered   SkyPortal had taken all that the first message about it asks for: the candidate, its light curve, its thumbnails
 
 Alerts of older versions have none.
 """

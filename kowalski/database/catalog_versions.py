@@ -29,12 +29,15 @@ class CatalogVersions:
         self.database = database
         self.collection = database[COLLECTION]
 
-    def ingested(self, catalog: str, source: Mapping[str, Any], finished: datetime) -> str:
-        """An ingestion into a catalogue is at its end; the version's ``_id``, the same for the same source and number of rows."""
+    def ingested(self, catalog: str, source: Mapping[str, Any], finished: datetime, anew: bool = False) -> str:
+        """An ingestion into a catalogue is at its end; the version's ``_id``, the same for the same source and number of rows.
+
+        ``anew``: it has taken the place of what was there; otherwise its rows were added to that.
+        """
         with translated(f"note the version of {catalog}"):
             uuid = self._uuids([catalog])[catalog]
             rows = self.database[catalog].estimated_document_count()
-            earlier = self._latest([uuid]).get(uuid)
+            earlier = None if anew else self._latest([uuid]).get(uuid)
             contents = {"source": dict(source), "rows": rows}
             if earlier is not None:  # rows were added to what was there
                 contents["added_to"] = earlier["_id"]

@@ -84,7 +84,7 @@ class Ingests:
                 if staged and self._is_there(collection.name):
                     collection.rename(name, dropTarget=True)
                 Rematches(self.database).forget(name)
-                CatalogVersions(self.database).ingested(name, source, datetime.now(UTC))
+                CatalogVersions(self.database).ingested(name, source, datetime.now(UTC), anew=staged)
             self.runs.update_one({"_id": target}, {"$set": {"finished": datetime.now(UTC), "source": source}})
 
     def _is_there(self, name: str) -> bool:

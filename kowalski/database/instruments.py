@@ -70,7 +70,7 @@ class Instruments:
                 for state in ("pending", "failed")
             }
             waits = {"state": "pending", "lane": lane}
-            oldest = entries.find_one(waits, {"passed_at": 1}, sort=[("jd", 1)], max_time_ms=LONGEST)
+            oldest = entries.find_one(waits, {"passed_at": 1}, sort=[("passed_at", 1)], max_time_ms=LONGEST)
             since = _utc(oldest.get("passed_at")) if oldest else None
             found.append(Lane(lane, count["pending"], count["failed"], since))
         return found

@@ -111,7 +111,9 @@ class Outbox:
         _of_pending("pending_lane_next_attempt", "state", "lane", "next_attempt_at", "survey", "objectId"),
         Index("state_delivered", [("state", 1), ("delivered_at", -1)]),
         Index("kafka_offset", [("kafka.topic", 1), ("kafka.partition", 1)], {"sparse": True}),
+        _of_pending("pending_lane_passed", "state", "lane", "passed_at"),
         Index("group_passed", [("group_id", 1), ("passed_at", -1)]),
+        Index("kind_passed", [("kind", 1), ("passed_at", -1)]),
     ]
 
     def __init__(self, db: MongoDatabase):

@@ -47,10 +47,10 @@ class Told:
     ) -> tuple[list[Document], list[Document]]:
         """The entries and the passes that say that filters, of some groups or of all, were passed last; so many of each at most."""
         of_groups: Document = {} if groups is None else {"group_id": {"$in": sorted(groups)}}
-        last: list[tuple[str, Any]] = [("$natural" if groups is None else "passed_at", -1)]
+        last: list[tuple[str, Any]] = [("passed_at", -1)]
         return (
             await self._read(OUTBOX, of_groups | {"kind": {"$in": PASSING}}, fields=ENTRY, sort=last, limit=number),
-            await self._read(PASSES, of_groups, sort=[("passed_at", -1)], limit=number),
+            await self._read(PASSES, of_groups, sort=last, limit=number),
         )
 
     async def _read(

@@ -29,6 +29,7 @@ def entries_of(
             "jd": alert.jd,
             "passed_at": now + timedelta(milliseconds=place),
             "kafka": alert.document["kafka"],
+            "replayed": alert.packet.received is None,
         }
         for each in passed.get(alert.candid, ()):
             yield {"_id": candidate_id(survey, alert.candid, each.filter.filter_id), **common, **_candidate(each)}

@@ -28,8 +28,11 @@ log = get_logger(__name__)
 
 PROGRAM = "poster"
 
-SENT = Counter("kowalski_poster_alerts_sent", "Alerts of which all that was asked for is sent")
-FAILED = Counter("kowalski_poster_alerts_failed", "Alerts that were closed unsent, for an error that no retry mends")
+SENT = Counter("kowalski_poster_alerts_done", "Alerts of which all that was asked for is sent, or was refused")
+FAILED = Counter(
+    "kowalski_poster_alerts_failed",
+    "Alerts that were closed for an error that no retry mends; refusals are entries in the state failed",
+)
 POSTPONED = Counter("kowalski_poster_alerts_postponed", "Attempts that are to be made again")
 ENTRIES = Gauge("kowalski_poster_outbox_entries", "Entries of the outbox that are not sent", ["state"])
 ACTIVE = Gauge("kowalski_poster_active", "1 where this poster is the one that posts")
@@ -66,6 +69,9 @@ class Destination(Protocol):
 
     def figures(self) -> dict[str, Any]:
         """What else is to be known of it, for `status`."""
+
+    def close(self) -> None:
+        """Nothing more is to be sent."""
 
 
 class Poster:
@@ -109,6 +115,7 @@ class Poster:
         ------
         RuntimeError : a thread died of an error that nobody foresaw; the process is to be started anew
         """
+        ACTIVE.set_function(self.active)
         threads = [self._start(self._beats, "beat"), self._start(self._refreshes, "refresh")]
         threads += [self._start(self._work, f"post-{number}") for number in range(self._settings.threads)]
         if self._publisher is not None:
@@ -135,6 +142,7 @@ class Poster:
         with self._changed:
             done = self._changed.wait_for(lambda: not self._in_hand, timeout=GRACE)
         beats.join(timeout=1)
+        self._destination.close()
         try:
             self._processes.leave(PROGRAM)
             if done:  # else the lease ends by itself, after the last step
@@ -208,6 +216,7 @@ class Poster:
         except Exception as bug:  # of one alert: it must not keep the others waiting, nor be lost
             log.exception("%s: closed as failed", entries[0]["_id"])
             self._fail(entries, bug)
+            return True
         self._sent += 1
         SENT.inc()
         return True
@@ -237,17 +246,16 @@ class Poster:
                 self._active_until = asked_at + 0.9 * self._lease.seconds if held else 0.0
                 counts = self._outbox.backlog()
                 ailing, pause_s = self._destination.ailing(), round(self._destination.pause_s(), 1)
-                self._show(counts, held, ailing, pause_s)
+                self._show(counts, ailing, pause_s)
                 figures = {"ailing": ailing, "pause_s": pause_s, **self._destination.figures()}
                 self._processes.beat(PROGRAM, active=held, sent=self._sent, counts=counts, **figures)
             except DatabaseError as error:
                 log.warning("no sign of life: %s", error)
             self._stopping.wait(min(BEAT, self._lease.seconds / 4))
 
-    def _show(self, counts: dict[str, int], held: bool, ailing: bool, pause_s: float) -> None:
+    def _show(self, counts: dict[str, int], ailing: bool, pause_s: float) -> None:
         for state, number in counts.items():
             ENTRIES.labels(state).set(number)
-        ACTIVE.set(held)
         AILING.set(ailing)
         PAUSE.set(pause_s)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from prometheus_client import Counter as Metric
 
 from kowalski.database.outbox import KAFKA, Entry, Outbox
@@ -34,6 +34,7 @@ SETTINGS = {
     "linger.ms": 5,
     "compression.type": "lz4",
     "message.timeout.ms": int(1000 * DELIVERY),
+    "message.max.bytes": 16_777_216,  # what of that a topic takes, its brokers say
     "client.id": "kowalski",
     "log_level": 0,
     "reconnect.backoff.ms": 500,
@@ -87,14 +88,16 @@ class ResultPublisher:
         messages = list(self._messages(entries))
         waiting = Counter(entry for message in messages for entry in message.entries)
         reasons: list[str] = []
+        too_large: list[Message] = []
 
         def told(message: Message) -> Callable[[Any, Any], None]:
             def acknowledged(error: Any, _: Any) -> None:
-                if error is not None:
+                if error is None:
+                    waiting.subtract(message.entries)
+                elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    too_large.append(message)
+                else:
                     reasons.append(f"{message.topic}: {error}")
-                    return
-                for entry in message.entries:
-                    waiting[entry] -= 1
 
             return acknowledged
 
@@ -103,11 +106,20 @@ class ResultPublisher:
         began, started = time.monotonic(), datetime.now(UTC)
         producer = self._producer = self._producer or Producer(self._settings)
         for message in messages:
-            producer.produce(message.topic, message.value, key=message.key.encode(), on_delivery=told(message))
+            try:
+                producer.produce(message.topic, message.value, key=message.key.encode(), on_delivery=told(message))
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise
+                too_large.append(message)
         producer.flush(DELIVERY + 1)
         for context in {entry[CONTEXT] for entry in entries if CONTEXT in entry}:
             with span("publish", context, since=started, entries=len(entries)):
                 pass  # they are published together: each batch that made some sees the same time
+        for message in too_large:
+            self._give_up(message)
+            for entry in message.entries:
+                waiting.pop(entry, None)
         delivered = [entry for entry, number in waiting.items() if number == 0]
         self._outbox.deliver(delivered)
         PUBLISHED.inc(len(delivered))
@@ -118,6 +130,12 @@ class ResultPublisher:
             log.warning("%d results wait: %s", len(late), reason)
             self._outbox.postpone(late, _told(reason), PAUSE)
         return len(delivered)
+
+    def _give_up(self, message: Message) -> None:
+        """A message that its topic will never take is closed as failed: it must not keep those behind it waiting."""
+        reason = f"{message.topic}: its {len(message.value)} bytes are more than Kafka takes (max.message.bytes of the topic)"
+        log.error("%s: closed as failed: %s", message.entries[0], reason)
+        self._outbox.fail(message.entries, _told(reason))
 
     def _messages(self, entries: list[Entry]) -> Iterator[Message]:
         """The messages of some entries, which are sorted by alert."""

@@ -4,7 +4,7 @@ A packet says it of its own detection or of one of its history, as ``withdrawn_j
 what is known already costs one look into the alerts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +33,8 @@ def withdrawn_by(batch: Iterable[Alert], survey: Survey) -> dict[int, float]:
 def withdraw(moments: Mapping[int, float], alerts: Alerts, outbox: Outbox, telling: bool) -> int:
     """Mark stored alerts as withdrawn and, with ``telling``, have all told who were told of them; how many are new to us.
 
-    Every step can be repeated. The mark comes first: what passes filters after it is not sent any more, what did before is looked up.
+    Every step can be repeated. The mark comes first: what passes filters after it is not sent to SkyPortal any more, and told to Kafka with
+    its withdrawal (`withdraw_late`); what did before is looked up.
     """
     untold = alerts.not_told_withdrawn(list(moments))
     if not untold:
@@ -51,6 +52,15 @@ def withdraw(moments: Mapping[int, float], alerts: Alerts, outbox: Outbox, telli
         outbox.add(list(withdrawal_entries(told, moments)))
         alerts.told_withdrawn(untold)
     return len(untold)
+
+
+def withdraw_late(added: Sequence[Entry], alerts: Alerts, outbox: Outbox) -> None:
+    """Of entries for Kafka that were added after their alert was withdrawn, the withdrawal is told, too.
+
+    Who withdraws marks the alert, then looks for entries; who adds entries looks for the mark after that: one of them sees what the other did.
+    """
+    moments = alerts.withdrawn([entry["candid"] for entry in added]) if added else {}
+    outbox.add(list(withdrawal_entries(added, moments)))
 
 
 def withdrawal_entries(told: Iterable[Entry], moments: Mapping[int, float]) -> Iterator[Entry]:

@@ -25,8 +25,8 @@ from kowalski.provenance.comparing import (
 )
 from kowalski.provenance.scores import TOLERANCE
 
-#: fields of an entry that say when, and not what
-MOMENTS = ("passed_at",)
+#: fields of an entry that say when, and how its packet came, and not what
+MOMENTS = ("passed_at", "replayed")
 #: fields that entries of earlier versions of Kowalski may lack
 SINCE_LATELY = ("fid", "filter_state")
 #: kinds of entries that are made of a pass, or of an object that SkyPortal knows
@@ -79,7 +79,7 @@ def pass_rows(recorded: Recorded, run: FilterRun) -> Iterator[Row]:
     failures = dict((run.failures + run.skipped).keys())
     for key, stored in sorted(versions.items(), key=lambda item: str(item[0])):
         thing = f"filter {key[0]} {key[1]}"
-        if reason := recorded.lost.get(key) or failures.get(key[0]):
+        if reason := recorded.lost.get(key) or (None if key in again else failures.get(key[0])):
             yield Row("filters", thing, "passed", MISSING, NOT_CHECKED, reason)
         elif key not in again:
             yield Row("filters", thing, "passed", "does not pass", DIFFERS)

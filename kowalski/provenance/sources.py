@@ -1,6 +1,6 @@
 """The packet that an alert is verified with: out of the packet archive, or else what the stored alert still has of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,32 +42,30 @@ def source_of(stored: Document, aux: Document, survey: Survey, archive: PacketAr
     ------
     VerifyError : the message can't be read any more, or the stored alert has not enough of it
     """
-    found, said = _kept(stored, survey, archive)
-    if found is not None:
+    problem = f"{archive.folder} holds no packet of it"
+    for found, said in _kept(stored, survey, archive):
         try:
             data = found.received() if found.whole is not None else found.fixed()
         except ArchiveError as error:
-            return Source(rebuilt(stored, aux, survey), False, f"the archived packet can't be read ({error}): verified with what the stored alert has of it")  # fmt: skip
-        if data is not None:
-            return Source(_read(data, found, int(stored["candid"]), survey, schemas), True, said)
-    remark = f"{archive.folder} holds no packet of it: verified with what the stored alert has of it, so its fields are compared with nothing"
+            problem = f"the archived packet can't be read ({error})"
+            continue
+        return Source(_read(data, found, int(stored["candid"]), survey, schemas), True, said)
+    remark = f"{problem}: verified with what the stored alert has of it, so its fields are compared with nothing"
     return Source(rebuilt(stored, aux, survey), False, remark)
 
 
-def _kept(stored: Document, survey: Survey, archive: PacketArchive) -> tuple[Kept | None, str]:
-    """The archived message, the one that brought the alert before others; and what is to be said of it."""
+def _kept(stored: Document, survey: Survey, archive: PacketArchive) -> Iterator[tuple[Kept, str]]:
+    """The archived messages, the one that brought the alert before others; and what is to be said of each."""
     origin = stored.get("kafka") or {}
     night = survey.night_of(origin.get("topic") or "")
     candid = int(stored["candid"])
     found = (archive.find(candid, survey.name, night) if night else []) or archive.find(candid, survey.name)
-    if not found:
-        return None, ""
     place = tuple(origin.get(name) for name in ("topic", "partition", "offset"))
-    own = [each for each in found if (each.entry.topic, each.entry.partition, each.entry.offset) == place]
-    chosen = (own or found)[0]
-    named = f"{chosen.entry.topic}:{chosen.entry.partition}:{chosen.entry.offset}"
-    said = f"packet {named} of the archive"
-    return chosen, said if own or not origin else f"{said}, which is not the message that brought the alert"
+    places = [(each.entry.topic, each.entry.partition, each.entry.offset) for each in found]
+    for own, each in sorted(zip((one == place for one in places), found, strict=True), key=lambda pair: not pair[0]):
+        named = f"{each.entry.topic}:{each.entry.partition}:{each.entry.offset}"
+        said = f"packet {named} of the archive"
+        yield each, said if own or not origin else f"{said}, which is not the message that brought the alert"
 
 
 def _read(data: bytes, kept: Kept, candid: int, survey: Survey, schemas: Schemas) -> Alert:

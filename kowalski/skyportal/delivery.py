@@ -100,6 +100,10 @@ class Delivery:
         self._follow_ups = FollowUps(client, self._outbox)
         self._latencies = Latencies(LatencyCounts(database))
 
+    def close(self) -> None:
+        """What was counted is stored."""
+        self._latencies.flush()
+
     def pause_s(self) -> float:
         """For how many seconds SkyPortal is to be left alone."""
         return self._client.health.pause_s()
@@ -371,7 +375,9 @@ class Delivery:
             self._outbox.fail([key], error)
         delivered = [key for key in _ids(dialogue.entries) if key not in dialogue.refused]
         self._outbox.deliver(delivered)
-        if delivered and (trace := Alerts(self._database, dialogue.survey).delivered(dialogue.alert["candid"])):
+        trace = Alerts(self._database, dialogue.survey).delivered(dialogue.alert["candid"]) if delivered else None
+        replayed = any(entry.get("replayed") for entry in dialogue.entries)  # days after their messages
+        if trace and not replayed:
             self._latencies.observe(dialogue.survey.name, spans_of([trace], AT_DELIVERY))
 
 

@@ -23,7 +23,7 @@ from kowalski.database.processes import Processes, process_id
 from kowalski.errors import DatabaseError, FitError
 from kowalski.log import get_logger
 from kowalski.outbox.transients import fit_entry
-from kowalski.outbox.withdrawals import withdrawal_entries
+from kowalski.outbox.withdrawals import withdraw_late
 from kowalski.program import once_available
 from kowalski.settings import Config
 from kowalski.transients.files import MODEL, VERSION, folder_of, require
@@ -144,7 +144,7 @@ class Fitting:
             return
         entry = fit_entry(request._asdict(), told, datetime.now(UTC))
         self._outbox.add([entry])
-        self._outbox.add(list(withdrawal_entries([entry], alerts.withdrawn([request.candid]))))
+        withdraw_late([entry], alerts, self._outbox)
 
     def _look_for_files(self) -> None:
         """Know whether the files are there, and say so once; while they are not, look now and then."""

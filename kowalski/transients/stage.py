@@ -6,10 +6,12 @@ from typing import Any
 
 from kowalski.alerts.document import Alert
 from kowalski.alerts.survey import Survey
+from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase
 from kowalski.database.fits import Fits, Request
 from kowalski.database.outbox import Outbox
 from kowalski.outbox.transients import extragalactic_entry
+from kowalski.outbox.withdrawals import withdraw_late
 from kowalski.settings import Config
 from kowalski.transients.extragalactic import Verdict, judge
 from kowalski.transients.host import host_of
@@ -24,7 +26,7 @@ class TransientStage:
         self.survey = survey
         self._settings = config.transients
         self._publishing = config.kafka.output.bootstrap_servers is not None
-        self._outbox, self._fits = outbox, Fits(database)
+        self._outbox, self._fits, self._alerts = outbox, Fits(database), Alerts(database, survey)
 
     def process(self, alerts: Iterable[Alert], objects: Objects, telling: bool, now: datetime) -> int:
         """How many of some alerts are candidates, after all that these cause is stored durably.
@@ -47,6 +49,7 @@ class TransientStage:
                 for alert, verdict in found
             ]
             self._outbox.add(entries)
+            withdraw_late(entries, self._alerts, self._outbox)
         self._fits.request((Request(**self._alert(alert), publish=telling) for alert, _ in found), now)
         return len(found)
 

@@ -122,6 +122,7 @@ class Watch:
     def _alive(self) -> Iterator[None]:
         """Signs of life are given meanwhile; afterwards the lease is free."""
         once_available(self._processes.ensure_indexes)
+        ACTIVE.labels(self.program).set_function(self.active)
         self._beating.start()
         try:
             yield
@@ -138,7 +139,6 @@ class Watch:
             try:
                 held = self._lease.take()
                 self._active_until = began + LEASE / 2 if held else 0.0
-                ACTIVE.labels(self.program).set(held)
                 self._processes.beat(self.program, active=held, **self.figures)
             except DatabaseError as error:
                 log.warning("no sign of life: %s", error)

@@ -54,6 +54,9 @@ class Taker:
     def ailing(self) -> bool:
         return False
 
+    def close(self) -> None:
+        """Nothing was opened."""
+
     def figures(self) -> dict[str, Any]:
         return {}
 
