@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from kowalski import exporter
+from kowalski import broker_metrics, exporter
 from kowalski.config import ROOT, build, isolated_tree, settings_tree
 from kowalski.database.client import MongoDatabase
 from kowalski.database.processes import Processes
 from kowalski.exporter import address, exported, ports_of
+from kowalski.gauges import keep
 from kowalski.local.ports import free_ports
 from kowalski.local.programs import programs_of
 from kowalski.metrics_section import MetricsSection
@@ -158,3 +160,25 @@ def test_a_program_that_is_told_so_exports_and_signs(
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
     assert list((tmp_path / "targets").glob("*.json")) == []
+
+
+def test_gauges_keep_what_is_there() -> None:
+    gauge = Gauge("kowalski_test_gauge", "of a test", ["survey", "partition"], registry=CollectorRegistry())
+    for partition in "012":
+        gauge.labels("ZTF", partition).set(1)
+    keep(gauge, [("ZTF", "1"), ("ZTF", "7")])
+    (family,) = gauge.collect()
+    assert [sample.labels for sample in family.samples] == [{"survey": "ZTF", "partition": "1"}]
+
+
+def test_a_brokers_counters_are_there_before_anything_is_counted() -> None:
+    broker_metrics.begin("NONE")
+    assert broker_metrics.BATCHES.labels("NONE")._value.get() == 0
+    counted = {
+        sample.name
+        for each in (broker_metrics.BATCHES, broker_metrics.PACKETS)
+        for family in each.collect()
+        for sample in family.samples
+        if sample.labels["survey"] == "NONE"
+    }
+    assert {"kowalski_broker_batches_total", "kowalski_broker_packets_total"} <= counted

@@ -117,9 +117,12 @@ class ResultPublisher:
             with span("publish", context, since=started, entries=len(entries)):
                 pass  # they are published together: each batch that made some sees the same time
         for message in too_large:
-            self._give_up(message)
-            for entry in message.entries:
-                waiting.pop(entry, None)
+            if self._is_too_large(message, producer):
+                self._give_up(message)
+                for entry in message.entries:
+                    waiting.pop(entry, None)
+            else:
+                waiting.subtract(message.entries)
         delivered = [entry for entry, number in waiting.items() if number == 0]
         self._outbox.deliver(delivered)
         PUBLISHED.inc(len(delivered))
@@ -130,6 +133,30 @@ class ResultPublisher:
             log.warning("%d results wait: %s", len(late), reason)
             self._outbox.postpone(late, _told(reason), PAUSE)
         return len(delivered)
+
+    def _is_too_large(self, message: Message, producer: Producer) -> bool:
+        """Whether the brokers refuse a message by itself, too; several that are sent together may be too large together. Else it has arrived.
+
+        Raises
+        ------
+        KafkaException : there is no answer
+        """
+        errors: list[KafkaError | None] = []
+        try:
+            producer.produce(
+                message.topic,
+                message.value,
+                key=message.key.encode(),
+                on_delivery=lambda error, _: errors.append(error),
+            )
+        except KafkaException as error:
+            errors.append(error.args[0])
+        producer.flush(DELIVERY + 1)
+        if errors == [None]:
+            return False
+        if errors and errors[0] is not None and errors[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return True
+        raise KafkaException(*errors)
 
     def _give_up(self, message: Message) -> None:
         """A message that its topic will never take is closed as failed: it must not keep those behind it waiting."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,20 @@ def test_what_an_ingestion_leaves(run_ingest: Run, files: Path, mongo: MongoData
     assert run_ingest("catalog", files, *CATALOG, "--rm")[0] == 0
     assert versions.current(["sky"]) == {"sky": key}, "the same again is the same version"
     assert len(versions.read([key])[key]["uuids"]) == 2
+
+
+def test_a_worker_that_looks_before_the_ingestion_is_noted(run_ingest: Run, files: Path, mongo: MongoDatabase) -> None:
+    """What it sees in between is no version that rows were added to."""
+    run_ingest("catalog", files, *CATALOG)
+    versions = CatalogVersions(mongo)
+    key = versions.current(["sky"])["sky"]
+    source = versions.read([key])[key]["source"]
+    mongo["sky"].rename("before")
+    mongo["sky"].insert_many(list(mongo["before"].find()))
+    seen = versions.current(["sky"])["sky"]
+    assert seen != key
+    assert versions.ingested("sky", source, datetime.now(UTC), anew=True) == key
+    assert versions.current(["sky"]) == {"sky": key}
 
 
 def test_rows_that_are_added(run_ingest: Run, files: Path, mongo: MongoDatabase) -> None:

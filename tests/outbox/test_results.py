@@ -2,6 +2,7 @@
 
 import io
 import json
+import secrets
 import threading
 import time
 from datetime import UTC, datetime
@@ -122,6 +123,25 @@ def test_a_result_that_cannot_be_told_is_closed_and_keeps_no_other_waiting(night
     assert (failed["candid"], failed["error"]["step"]) == (odd.candid, "kafka")
     assert failed["error"]["message"]
     assert len(read(kafka, [f"kowalski.ztf.filter.{number}"], len(alerts) - 1).popitem()[1]) == len(alerts) - 1
+
+
+def test_a_message_that_no_broker_takes_is_closed_and_keeps_no_other_waiting(night: Night, kafka: str) -> None:
+    number = int(uuid4().int % 10**9)
+    alerts = fill(night, (number,))
+    large = sorted(alerts, key=lambda each: each.jd)[1]
+    annotations = json.dumps(
+        secrets.token_hex(1_500_000)
+    )  # of which compression leaves a half, more than a topic takes
+    night.database["outbox"].update_one({"candid": large.candid}, {"$set": {"passed.annotations": annotations}})
+    publisher = ResultPublisher(night.outbox, kafka, {})
+    while publisher.send_some():
+        pass
+    assert night.outbox.counts() == {"pending": 0, "delivered": len(alerts) - 1, "failed": 1, "expired": 0}
+    (failed,) = night.database["outbox"].find({"state": "failed"})
+    assert failed["candid"] == large.candid
+    assert "bytes are more than Kafka takes" in failed["error"]["message"]
+    topic = f"kowalski.ztf.filter.{number}"
+    assert large.candid not in [each["candid"] for each in read(kafka, [topic], len(alerts) - 1)[topic]]
 
 
 def test_who_is_not_active_sends_nothing(night: Night) -> None:

@@ -13,7 +13,7 @@ from kowalski.alerts.document import Alert
 from kowalski.database.alerts import Alerts
 from kowalski.database.outbox import FOLLOW_UP, KAFKA, follow_up_id
 from kowalski.outbox.results import messages_of
-from kowalski.outbox.withdrawals import withdraw, withdrawn_by
+from kowalski.outbox.withdrawals import withdraw, withdraw_late, withdrawn_by
 from kowalski.skyportal.photometry import make_photometry
 
 JD = 2461041.5
@@ -118,6 +118,23 @@ def test_kafka_is_told_the_same_again_with_the_moment(night: Night) -> None:
     for before, after in told.values():
         assert (before["withdrawn_jd"], after["withdrawn_jd"]) == (None, JD)
         assert {**before, "withdrawn_jd": JD} == after
+
+
+def test_what_is_told_after_the_withdrawal_is_withdrawn_at_once(night: Night) -> None:
+    """The worker that found what passes was slower than the one that met the withdrawal."""
+    alert, other = fill(night)[:2]
+    chosen = {"lane": KAFKA, "candid": {"$in": [alert.candid, other.candid]}}
+    entries = list(night.database["outbox"].find(chosen))
+    night.database["outbox"].delete_many(chosen)
+    withdrawal(night, alert)
+    assert night.database["outbox"].count_documents({"kind": "withdrawal"}) == 0
+    alerts = Alerts(night.database, SURVEY)
+    for _ in range(2):
+        night.outbox.add(entries)
+        withdraw_late(entries, alerts, night.outbox)
+    told = list(night.database["outbox"].find({"kind": "withdrawal"}))
+    assert {each["of"] for each in told} == {each["_id"] for each in entries if each["candid"] == alert.candid}
+    assert {each["withdrawn_jd"] for each in told} == {JD}
 
 
 def test_who_is_not_to_tell_marks_only(night: Night) -> None:
