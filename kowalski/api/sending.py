@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
 from aiohttp import web
@@ -53,10 +53,14 @@ async def send(request: web.Request, text: str | AsyncGenerator[str], content_ty
 
 
 async def send_file(
-    request: web.Request, pieces: AsyncGenerator[bytes], content_type: str, name: str
+    request: web.Request,
+    pieces: AsyncGenerator[bytes],
+    content_type: str,
+    name: str,
+    more: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """A file that comes in pieces is with the client, as by `send`; errors are raised until there is the first piece."""
-    headers = {"Content-Type": content_type, "Content-Disposition": f"attachment; filename={name}"}
+    """A file that comes in pieces is with the client, as by `send`; errors are raised until there is the first piece. ``more``: headers."""
+    headers = {"Content-Type": content_type, "Content-Disposition": f"attachment; filename={name}", **(more or {})}
     async with aclosing(pieces) as chunks:
         return await _sent(request, headers, _joined(chunks, await anext(chunks)), False)
 

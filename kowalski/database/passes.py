@@ -63,6 +63,7 @@ def passes_of(survey: str, alerts: Iterable[Alert], passes: Iterable[Pass], now:
             "group_id": each.filter.group_id,
             "fid": each.filter.fid,
             "filter_state": each.filter.state,
+            **each.filter.sight.record,
             "passed_at": now,
             "annotations": each.annotations,
         }

@@ -13,7 +13,7 @@ OUTBOX = "outbox"
 PASSING = ("candidate", "result")
 #: fields of an entry that tell what it is and what became of it
 ENTRY = (
-    "kind", "lane", "tells", "survey", "candid", "objectId", "jd", "filter_id", "group_id", "fid", "passed_at", "annotations", "permissions", "state",
+    "kind", "lane", "tells", "survey", "candid", "objectId", "jd", "filter_id", "group_id", "fid", "passed_at", "annotations", "permissions", "surveys", "state",
     "attempts", "next_attempt_at", "delivered_at", "error.message", "error.status", "passed.filter_id", "passed.group_id", "passed.fid",
     "passed.annotations",
 )  # fmt: skip

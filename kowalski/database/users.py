@@ -23,7 +23,7 @@ class Known(DatabaseError):
 class Users:
     """Reads and writes ``users``: ``{_id: name, email, password, permissions, groups, token_version, last_modified}``.
 
-    And ``tokens``: ``{_id, user, name, created_at, expires_at}``, the personal tokens that hold. Use it in an event loop.
+    And ``tokens``: ``{_id, user, name, created_at, expires_at, browser}``, the personal tokens that hold. Use it in an event loop.
     """
 
     def __init__(self, settings: Database):
@@ -99,9 +99,12 @@ class Users:
 
     # personal tokens ---------------------------------------------------------------------------------------------
 
-    async def add_token(self, token_id: str, username: str, name: str, expires_at: datetime | None) -> dict[str, Any]:
-        """A personal token is known; what is stored of it."""
+    async def add_token(
+        self, token_id: str, username: str, name: str, expires_at: datetime | None, browser: bool = False
+    ) -> dict[str, Any]:
+        """A personal token is known; what is stored of it. ``browser``: it is a browser's that is logged in."""
         token = {"_id": token_id, "user": username, "name": name, "created_at": _now(), "expires_at": expires_at}
+        token |= {"browser": True} if browser else {}
         with translated("store a token"):
             await self.tokens.insert_one(token)
         return token

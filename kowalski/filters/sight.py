@@ -76,6 +76,12 @@ class Sight:
         return self.permissions, others, self.watchlists
 
     @property
+    def record(self) -> dict[str, Any]:
+        """What is noted with what a filter said, so that it is shown to those only who may see as much."""
+        others = {each.survey.name: True if each.survey.program_field is None else list(each.permissions) for each in self.others}  # fmt: skip
+        return {"permissions": list(self.permissions), "surveys": others}
+
+    @property
     def condition(self) -> dict[str, Any]:
         """The condition on the survey's alerts that may be seen."""
         if self.survey.program_field is None:

@@ -2,13 +2,23 @@
 
 import math
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 
-def object_address(survey: str, object_id: str, candid: int | None = None) -> str:
+def object_address(survey: str, object_id: str | int, candid: int | None = None) -> str:
     """The address of an object's page, with one of its alerts chosen."""
     chosen = f"?candid={candid}" if candid is not None else ""
-    return f"/lab/objects/{quote(survey.lower(), safe='')}/{quote(object_id, safe='')}{chosen}"
+    return f"/lab/objects/{quote(survey.lower(), safe='')}/{quote(str(object_id), safe='')}{chosen}"
+
+
+def host_and_port(origin: str) -> tuple[str, int]:
+    """Host and port of an API at an address (scheme and host); of one that has no sense, as headers may bring it, the scheme's own port."""
+    where = urlsplit(origin)
+    try:
+        port = where.port
+    except ValueError:
+        port = None
+    return where.hostname or "", port or (443 if where.scheme == "https" else 80)
 
 
 def cutout_address(survey: str, candid: int, role: str, file_format: str) -> str:

@@ -25,12 +25,14 @@ def address_of(name: str) -> str:
 
 
 async def get(request: web.Request) -> web.StreamResponse:
-    """A file by its name, whatever its address said of its content."""
+    """A file by its name. One with another content than its address says, as while servers are renewed, is not to be kept."""
+    name = request.match_info["name"]
     try:
-        path = _path_of(request.match_info["name"])
+        path, address = _path_of(name), address_of(name)
     except FileNotFoundError:
         raise web.HTTPNotFound from None
-    return web.FileResponse(path, headers=FOREVER | {"Content-Type": TYPES[path.suffix]})
+    kept = FOREVER if request.path == address else FOREVER | {"Cache-Control": "no-store"}
+    return web.FileResponse(path, headers=kept | {"Content-Type": TYPES[path.suffix]})
 
 
 @cache

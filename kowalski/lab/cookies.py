@@ -56,9 +56,15 @@ def proof_of(request: web.Request) -> str:
     return _proof(request, token_in(request))
 
 
-def require_proof(request: web.Request, given: str | None) -> None:
-    """Raise `Forbidden` where a request that changes something does not come from one of the lab's pages."""
-    kept = [token_in(request), request.cookies.get(VISITOR_COOKIE, "")]  # a login may come beside a token that ended
+def require_proof(request: web.Request, given: str | None, visitors: bool) -> None:
+    """Raise `Forbidden` where a request that changes something does not come from one of the lab's pages.
+
+    ``visitors``: the page is for those who are not logged in, too. Others' forms are not proved by the visitor's cookie, which another
+    site of the same host may set.
+    """
+    kept = [token_in(request)]
+    if visitors:  # a login may come beside a token that ended
+        kept.append(request.cookies.get(VISITOR_COOKIE, ""))
     said = (given or "").encode(errors="replace")
     if not any(each and hmac.compare_digest(_proof(request, each).encode(), said) for each in kept):
         raise Forbidden("this form is too old, or not from here: load its page again")

@@ -1,5 +1,6 @@
 """The door of every page: who comes in, with which arguments, and what he sees where something goes wrong."""
 
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from kowalski.api.errors import BadRequest, Handler, Unauthorized, explain
 from kowalski.api.routes import Access
 from kowalski.api.services.sessions import Session
 from kowalski.api.state import SERVICES, SESSION, USER
+from kowalski.api.uploads import BROKEN
 from kowalski.errors import KowalskiError
 from kowalski.lab.cookies import PROOF_FIELD, PROOF_HEADER, forget, require_proof, token_in
 from kowalski.lab.rendering import error_page
@@ -76,9 +78,15 @@ async def _enter(page: Page, request: web.Request) -> web.StreamResponse:
     if request.method != "GET":
         try:
             fields = await request.post()
-        except (ValueError, LookupError):  # of aiohttp, which takes charsets and boundaries as they are said
+        except (
+            *BROKEN,
+            LookupError,
+            RuntimeError,
+            zlib.error,
+        ):  # of aiohttp, which takes charsets and encodings as they are said
             raise BadRequest("this form can't be read") from None
-        require_proof(request, request.headers.get(PROOF_HEADER) or _text(fields.get(PROOF_FIELD)))
+        given = request.headers.get(PROOF_HEADER) or _text(fields.get(PROOF_FIELD))
+        require_proof(request, given, page.access is Access.ANYBODY)
         if page.form is not None:
             arguments.append(_valid(page.form, _told(fields)))
     return await page.handler(request, *arguments)

@@ -4,13 +4,13 @@ import json
 import shlex
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from kowalski.api.services.lightcurves import UNASKED
 from kowalski.api.services.object_page import ObjectPage
 from kowalski.api.services.passed import Message, Passed
 from kowalski.database.queries import Document
-from kowalski.lab.addresses import cutout_address, elsewhere, galactic_of, object_address
+from kowalski.lab.addresses import cutout_address, elsewhere, galactic_of, host_and_port, object_address
 from kowalski.lab.alert_story import Moment, Score, moments_of, scores_of
 from kowalski.lab.curve_plot import value_of
 from kowalski.lab.curve_rows import KINDS, Row, rows_of
@@ -94,7 +94,8 @@ def view_of(found: ObjectPage, skyportal: str | None, origin: str) -> ObjectView
     curve, alert = found.curve, found.alert or {}
     survey, object_id = curve.survey.name, curve.object_id
     rows = rows_of(curve.points)
-    seen = [row for row in rows if row.survey == survey and row.kind in ("detection", "negative")]
+    own = [row for row in rows if row.survey == survey and not row.withdrawn]
+    seen = [row for row in own if row.kind in ("detection", "negative")]
     bright = [row for row in seen if row.kind == "detection" and row.mag is not None]
     candidates = [each["candidate"] for each in curve.own.alerts]
     place = _place(alert, candidates) or _place({}, curve.own.light_curve)
@@ -163,8 +164,7 @@ def _by_filter(passed: list[Passed]) -> list[list[Passed]]:
 def _calls(collection: str, field: str, survey: str, object_id: str, origin: str) -> list[tuple[str, str]]:
     """What gets the same from the API: (with what, the call)."""
     address = f"{origin}/api/objects/{survey.lower()}/{quote(object_id, safe='')}"
-    parts = urlsplit(origin)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host, port = host_and_port(origin)
     query = {
         "query_type": "find",
         "query": {"catalog": collection, "filter": {field: object_id}, "projection": {"_id": 0, "candid": 1, "candidate": 1, "classifications": 1}},
@@ -173,7 +173,7 @@ def _calls(collection: str, field: str, survey: str, object_id: str, origin: str
     penquins = [
         "from penquins import Kowalski",
         "",
-        f"kowalski = Kowalski(token=token, protocol={parts.scheme!r}, host={parts.hostname!r}, port={port})",
+        f"kowalski = Kowalski(token=token, protocol={origin.partition(':')[0]!r}, host={host!r}, port={port})",
         f"alerts = kowalski.query(query={json.dumps(query, indent=4)})",
     ]
     return [

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kowalski.api.answers import encode
 from kowalski.api.state import USER
+from kowalski.lab.addresses import object_address
 from kowalski.lab.assets import address_of
 from kowalski.lab.cookies import proof_of, theme_of
 from kowalski.lab.shown import SHOWN
@@ -48,13 +49,13 @@ def page(
             user=user,
             theme=theme_of(request),
             path=request.path,
-            address=request.path_qs,
             proof=proof if proof is not None else proof_of(request),
             plots=plots,
             **context,
         )
     )
-    return web.Response(status=status, text=text, content_type="text/html", headers=headers(plots))
+    body = text.encode(errors="replace")  # somebody may have typed half a character
+    return web.Response(status=status, body=body, content_type="text/html", charset="utf-8", headers=headers(plots))
 
 
 def fragment(template: str, **context: Any) -> str:
@@ -92,6 +93,6 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals["asset"] = address_of
+    templates.globals |= {"asset": address_of, "object_address": object_address}
     templates.filters.update(SHOWN)
     return templates

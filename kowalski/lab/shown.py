@@ -3,15 +3,13 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import json_util
 
-from kowalski.alerts.times import MJD_ZERO
+from kowalski.alerts.times import moment_of
 
-#: MJD of 1970-01-01T00:00
-UNIX_EPOCH_MJD = 40587
 #: what stands where there is nothing
 NOTHING = "–"
 
@@ -23,14 +21,16 @@ def number(value: Any, digits: int = 2) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
 
 
+def figure(value: Any) -> str:
+    """A value of which nothing is known, as rows of catalogues have them: of a number six significant digits."""
+    if value is None:
+        return NOTHING
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def moment(jd: float | None) -> str:
     """The UTC time of a Julian date, to the second."""
-    if jd is None or not math.isfinite(jd):
-        return NOTHING
-    try:
-        return utc(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=jd - MJD_ZERO - UNIX_EPOCH_MJD))
-    except OverflowError:  # thousands of years away
-        return NOTHING
+    return utc(moment_of(jd)) if jd is not None and math.isfinite(jd) else NOTHING
 
 
 def utc(time: datetime | None) -> str:
@@ -80,6 +80,7 @@ def plain_json(value: Any) -> str:
 
 SHOWN: Mapping[str, Callable[..., str]] = {
     "number": number,
+    "figure": figure,
     "moment": moment,
     "utc": utc,
     "seconds": seconds,

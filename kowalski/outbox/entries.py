@@ -45,7 +45,7 @@ def _candidate(each: Pass) -> dict[str, Any]:
         "group_id": each.filter.group_id,
         "fid": each.filter.fid,
         "filter_state": each.filter.state,
-        "permissions": list(each.filter.sight.permissions),
+        **each.filter.sight.record,
         "annotations": each.annotations,
         "update_annotations": each.filter.update_annotations,
         "autosave": each.autosave,

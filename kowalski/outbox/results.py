@@ -84,6 +84,7 @@ def result_entries(survey: Survey, alerts: Iterable[Alert], passes: list[Pass], 
             "group_id": each.filter.group_id,
             "fid": each.filter.fid,
             "filter_state": each.filter.state,
+            **each.filter.sight.record,
             "alert": _alert(alert, survey),
             "passed": {
                 "filter_id": each.filter.filter_id,

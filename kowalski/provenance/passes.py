@@ -28,7 +28,7 @@ from kowalski.provenance.scores import TOLERANCE
 #: fields of an entry that say when, and how its packet came, and not what
 MOMENTS = ("passed_at", "replayed")
 #: fields that entries of earlier versions of Kowalski may lack
-SINCE_LATELY = ("fid", "filter_state")
+SINCE_LATELY = ("fid", "filter_state", "group_id", "permissions", "surveys")
 #: kinds of entries that are made of a pass, or of an object that SkyPortal knows
 MADE = ("candidate", "result", "photometry")
 

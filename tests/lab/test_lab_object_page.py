@@ -51,7 +51,15 @@ def test_what_was_refused_or_comes_from_tables_is_told(
     own = {name: passed[name] for name in ("survey", "candid", "objectId", "jd", "passed_at")}
     passes.insert_one(
         own
-        | {"_id": "x", "filter_id": 4242, "group_id": 1, "fid": "abc123", "annotations": {"a": 1.5}, "permissions": [1]}
+        | {
+            "_id": "x",
+            "filter_id": 4242,
+            "group_id": 1,
+            "fid": "abc123",
+            "annotations": {"a": 1.5},
+            "permissions": [1],
+            "surveys": {},
+        }
     )
     passes.insert_one(
         own
@@ -62,6 +70,19 @@ def test_what_was_refused_or_comes_from_tables_is_told(
             "fid": "abc123",
             "annotations": {"a": 2.5},
             "permissions": [1, 2],
+            "surveys": {},
+        }
+    )
+    passes.insert_one(
+        own
+        | {
+            "_id": "w",
+            "filter_id": 4646,
+            "group_id": 1,
+            "fid": "abc123",
+            "annotations": {"a": 3.5},
+            "permissions": [1],
+            "surveys": {"PGIR": True},
         }
     )
     passes.insert_one(own | {"_id": "y", "filter_id": 4343, "group_id": 2, "fid": "abc123", "annotations": {}})
@@ -77,6 +98,7 @@ def test_what_was_refused_or_comes_from_tables_is_told(
             True,
             False,
         )  # he sees programme 1 alone
+        assert ("Filter 4646" in text, "3.5000" in text) == (True, False)  # nor anything of PGIR
         assert "Filter 4343" not in text
         assert "<td>photometry" not in text
     finally:

@@ -20,6 +20,7 @@ from kowalski.database.outbox import KAFKA
 from kowalski.filters.compile import compile_stages
 from kowalski.filters.definition import CompiledFilter
 from kowalski.filters.results import Pass
+from kowalski.filters.sight import Sight
 from kowalski.local.ports import free_ports
 from kowalski.outbox import publisher as publisher_module
 from kowalski.outbox.publisher import ResultPublisher
@@ -28,7 +29,7 @@ from kowalski.outbox.results import result_entries
 
 def passes_of(alert: Alert, *numbers: int) -> list[Pass]:
     pipeline = compile_stages([{"$match": {}}])
-    return [Pass(alert.candid, CompiledFilter(number, 7, "abcdef", (1,), pipeline), {"n": number, "x": float("nan")}) for number in numbers]  # fmt: skip
+    return [Pass(alert.candid, CompiledFilter(number, 7, "abcdef", Sight(SURVEY, (1,)), pipeline), {"n": number, "x": float("nan")}) for number in numbers]  # fmt: skip
 
 
 def fill(night: Night, numbers: tuple[int, ...] = (1, 2)) -> list[Alert]:

@@ -34,7 +34,7 @@ class Drafts:
         self.filters = filters
 
     async def check(self, wanted: NewVersion, user: User) -> Document:
-        """Whether it could be saved, by the very check of ``POST /api/filters``; if not, why and where.
+        """Whether it could be saved, by the very check of ``POST /api/filters``; if not, why and where. How much it passes is looked at later.
 
         ``{ok, message}``, where it fails and that is known with ``stage`` (from 1), ``path`` in it, or ``line`` and ``column``.
         """

@@ -12,6 +12,7 @@ from kowalski.alerts.schemas import own_schema, store_of
 from kowalski.alerts.survey import Survey
 from kowalski.api.services.past_alerts import PastAlerts, shared_with
 from kowalski.api.services.rights import User
+from kowalski.database.queries import QueryError
 from kowalski.errors import ConfigError, PacketError
 from kowalski.filters.compile import CARRIER, EVERYTHING
 from kowalski.filters.sight import Sight
@@ -59,11 +60,14 @@ class FilterFields:
             self._declared[survey.name] = await asyncio.to_thread(declared, survey, self.config)
         found: Fields = dict(self._declared[survey.name])
         alerts = self.past.batches(survey, sight.condition, "filter fields", TIME_MS, sort=[("candidate.jd", -1)], limit=ALERTS)  # fmt: skip
-        async for batch in alerts:
-            for raw in await self.past.as_seen(sight, batch, EVERYTHING, TIME_MS):
-                for name, kind in _walk(bson.decode(raw.raw), "", 0):
-                    if kind or name not in found:
-                        found[name] = kind or "null"
+        try:
+            async for batch in alerts:
+                for raw in await self.past.as_seen(sight, batch, EVERYTHING, TIME_MS):
+                    for name, kind in _walk(bson.decode(raw.raw), "", 0):
+                        if kind or name not in found:
+                            found[name] = kind or "null"
+        except QueryError as error:  # of a rare programme it may take too long: what is declared is known all the same
+            log.info("fields of %s are completed by its schema alone: %s", survey.name, error)
         found.pop(CARRIER, None)
         return dict(sorted(found.items())[:MOST])
 

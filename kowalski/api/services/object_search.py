@@ -17,8 +17,8 @@ from kowalski.gathering import listed
 
 #: arcsec around what TNS has within which an object is taken for the same
 SAME = 3.0
-#: alerts around a position that are looked at, in one survey
-AROUND = 5000
+#: alerts around a position that are looked at, in one survey, and objects there that are told, the nearest
+AROUND, NEAREST = 5000, 200
 #: objects that are told where an id is only begun, and characters that it has to have for that
 BEGUN, SHORTEST = 20, 4
 #: ms that a search may take
@@ -69,7 +69,7 @@ class ObjectSearch:
         """All that a question may mean; ids that are only begun, where nothing else is found."""
         if asked.position is not None:
             return await self._at(asked.position, asked.radius, [])
-        tried, looks = list[str](), []
+        tried, looks, more = list[str](), [], False
         if asked.candid is not None:
             tried.append(f"an alert with the candid {asked.candid}")
             looks.append(self._each(self._of_candid, asked.candid))
@@ -79,11 +79,11 @@ class ObjectSearch:
         hits = [hit for found in await asyncio.gather(*looks) for hit in found]
         if asked.name is not None and not hits:
             named = await self._named(asked.name)
-            hits, tried = named.hits, [*tried, *named.tried]
+            hits, tried, more = named.hits, [*tried, *named.tried], named.more
         if asked.ids and not hits and len(asked.text) >= SHORTEST:
             tried.append(f"objects whose id begins with {asked.text}")
             hits = await self._each(self._begun, asked.ids)
-        return Searched(await self._told(_once(hits)), tried, more=len(hits) >= BEGUN)
+        return Searched(await self._told(_once(hits)), tried, more or len(hits) >= BEGUN)
 
     async def _each(self, look: Any, what: Any) -> list[Hit]:
         return [
@@ -125,8 +125,10 @@ class ObjectSearch:
         """Objects around a position, the nearest first."""
         found = await asyncio.gather(*(self._around(survey, position, radius) for survey in self.surveys))
         hits = sorted((hit for hits in found for hit in hits), key=lambda hit: hit.distance or 0.0)
+        more = len(hits) > NEAREST or any(sum(hit.alerts or 0 for hit in hits) >= AROUND for hits in found)
         where = f'{position[0]:.5f} {position[1]:+.5f} within {radius:g}"'
-        return Searched(hits, [*tried, f"objects at {where}, in {', '.join(survey.name for survey in self.surveys)}"])
+        tried = [*tried, f"objects at {where}, in {', '.join(survey.name for survey in self.surveys)}"]
+        return Searched(hits[:NEAREST], tried, more)
 
     async def _around(self, survey: Survey, position: Position, radius: float) -> list[Hit]:
         centre = [[position[0] - 180.0, position[1]], math.radians(radius / 3600)]

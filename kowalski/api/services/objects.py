@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from kowalski.alerts.curve import Point, merge_light_curve
 from kowalski.alerts.parts import joined
-from kowalski.alerts.survey import Survey, known_surveys
+from kowalski.alerts.survey import Survey, get_survey, key_of, known_surveys
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.cutouts import find_survey
 from kowalski.api.services.provenance import provenance_of
@@ -111,9 +111,12 @@ async def linked_with(
     """The other surveys' objects at the same place that the reader sees, the nearest first."""
     end = end_of(survey.name, object_id)
     pairs = await listed(reads.queries.find(LINKS, {"objects": end}, PLAIN))
-    links = sorted(links_of([end], pairs), key=lambda link: link.distance)
+    known = (
+        link for link in links_of([end], pairs) if key_of(link.other_survey) is not None
+    )  # of surveys that this version has
+    links = sorted(known, key=lambda link: link.distance)
     others = await asyncio.gather(
-        *(visible(find_survey(link.other_survey), link.other_id, reads, bands, fields) for link in links)
+        *(visible(get_survey(link.other_survey), link.other_id, reads, bands, fields) for link in links)
     )
     return [(link, other) for link, other in zip(links, others, strict=True) if other is not None]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kowalski.alerts.survey import get_survey, key_of
 from kowalski.api.services.reads import PLAIN, Reads
-from kowalski.api.services.rights import User
+from kowalski.api.services.rights import Programmes, User
 from kowalski.database.outbox import candidate_id
 from kowalski.database.queries import Reading
 from kowalski.database.told import PASSING, Told
@@ -19,7 +19,7 @@ LOOKED_UP = 300
 #: passes among which the newest of different objects are looked for
 LAST = 400
 #: in the place of annotations that were made of what the user may not see, or may have been
-HIDDEN = "annotations are left out: the filter sees programmes that you may not see"
+HIDDEN = "annotations are left out: the filter sees more than you may, or what it saw was not recorded"
 
 Document = dict[str, Any]
 
@@ -69,7 +69,7 @@ async def read_passed(survey: str, candids: Sequence[int], reads: Reads) -> tupl
 
 
 async def read_newest_passed(reads: Reads, number: int) -> list[tuple[Passed, Document]]:
-    """Objects that passed filters last, each once, and of their alerts ``candidate`` and ``coordinates``; those that the user sees."""
+    """Objects that passed filters last, each once, and ``candid`` and ``candidate`` of their alerts; those that the user sees."""
     user = reads.user
     entries, passes = await Told(reads.queries).newest_passes(LAST, None if user.is_admin else user.groups)
     once: dict[tuple[str, str], Passed] = {}
@@ -111,11 +111,16 @@ def _pass(each: Document, said: Document, open_: bool) -> Passed:
 
 
 def _may_see(document: Document, user: User) -> bool:
-    """Whether a user sees all programmes of which the annotations may tell: those that the filter sees, as far as that is recorded."""
-    seen = user.sees(document["survey"])
-    if seen is True:
-        return True
-    return "permissions" in document and set(document["permissions"]) <= set(seen or ())
+    """Whether a user sees all of which the annotations may tell: the programmes, of this survey and others, that the filter sees."""
+    if "permissions" not in document or "surveys" not in document:
+        return user.is_admin
+    told = {document["survey"]: document["permissions"], **document["surveys"]}
+    return all(_covers(user.sees(survey), seen) for survey, seen in told.items())
+
+
+def _covers(programmes: Programmes, seen: Any) -> bool:
+    """Whether who sees these programmes sees all that a filter does."""
+    return programmes is True or (seen is not True and set(seen) <= set(programmes or ()))
 
 
 def _message(entry: Document) -> Message:

@@ -14,7 +14,7 @@ from kowalski.database.users import Users
 
 #: tokens that a user may have
 AT_MOST = 100
-#: name of those by which browsers are logged in, s that such a one holds at most, and how many of a user's are kept, the newest
+#: of those by which browsers are logged in: name, s that one holds at most, and how many of a user's are kept, the newest
 LAB, LAB_HOLDS, LAB_MOST = "lab", 14 * 86400, 20
 
 
@@ -37,7 +37,7 @@ class PersonalTokens:
         claims = session.claims
         if claims.token_id is not None:
             raise Forbidden("a personal token can't make others: use the token of a login")
-        if len([token for token in await self.users.tokens_of(claims.username) if token["name"] != LAB]) >= AT_MOST:
+        if len([token for token in await self.users.tokens_of(claims.username) if not token.get("browser")]) >= AT_MOST:
             raise BadRequest(f"you have {AT_MOST} tokens: remove some")
         expires = None if wanted.expires_in is None else int(time.time()) + wanted.expires_in
         stored, text = await self._new(claims, wanted.name, expires)
@@ -47,8 +47,10 @@ class PersonalTokens:
         """A token that a browser keeps in the place of that of a login; it ends by itself, and when the user logs out."""
         claims = self.tokens.read(token)
         expires = int(time.time()) + LAB_HOLDS
-        _, text = await self._new(claims, LAB, expires if claims.expires is None else min(expires, int(claims.expires)))
-        known = [token for token in await self.users.tokens_of(claims.username) if token["name"] == LAB]
+        if claims.expires is not None:
+            expires = min(expires, int(claims.expires))
+        _, text = await self._new(claims, LAB, expires, browser=True)
+        known = [token for token in await self.users.tokens_of(claims.username) if token.get("browser")]
         for old in known[LAB_MOST:]:
             await self.users.remove_token(old["_id"], claims.username)
         return text
@@ -68,11 +70,13 @@ class PersonalTokens:
             raise BadRequest(f"token {token_id} not found")
         self.shared.accounts_changed()
 
-    async def _new(self, claims: Claims, name: str, expires: int | None) -> tuple[dict[str, Any], str]:
+    async def _new(
+        self, claims: Claims, name: str, expires: int | None, browser: bool = False
+    ) -> tuple[dict[str, Any], str]:
         """What is stored of a new token for the user of another, and its text."""
         moment = None if expires is None else datetime.fromtimestamp(expires, UTC)
         token_id = secrets.token_hex(8)
-        stored = await self.users.add_token(token_id, claims.username, name, moment)
+        stored = await self.users.add_token(token_id, claims.username, name, moment, browser)
         return stored, self.tokens.write(Claims(claims.username, claims.version, expires, token_id))
 
 

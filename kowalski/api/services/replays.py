@@ -12,7 +12,7 @@ from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 
-from kowalski.alerts.times import EPOCH_JD, SECONDS, jd_of
+from kowalski.alerts.times import jd_of, moment_of
 from kowalski.api.errors import BadRequest
 from kowalski.api.models.filters import Replay
 from kowalski.api.services.clock import Clock, TimeIsUp
@@ -224,8 +224,9 @@ def _day_of(jd: float) -> float:
 
 
 def night_of(jd: float) -> str:
-    """The UTC date of a JD."""
-    return f"{datetime.fromtimestamp((jd - EPOCH_JD) * SECONDS, UTC):%Y-%m-%d}"
+    """The UTC date of a JD; empty where no calendar has it."""
+    moment = moment_of(jd)
+    return f"{moment:%Y-%m-%d}" if moment else ""
 
 
 def _figures(fid: str, score: Score, nights: Counter[str]) -> Document:

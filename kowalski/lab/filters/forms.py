@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import re
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ from kowalski.api.models.filters import Change, FilterId, NewVersion, Replay, To
 from kowalski.api.models.queries import FieldName
 from kowalski.lab.incoming import Text
 
+#: alerts that a bar may stand for
+MOST_COUNTED = 10**12
 #: stands for an id that is not chosen yet
 UNCHOSEN = 2**63 - 1
 #: d by which a night ends before the next begins
@@ -137,9 +140,11 @@ class Bars(Body):
         """Edges, and the counts between them."""
         try:
             edges = [float(each) for each in self.edges.split(",")][:200]
-            counts = [int(each) for each in self.counts.split(",")][:200]
+            counts = [min(int(each), MOST_COUNTED) for each in self.counts.split(",")][:200]
         except ValueError:
             raise BadRequest("edges and counts: numbers, with commas between them") from None
+        if not all(map(math.isfinite, edges)):
+            raise BadRequest("edges: finite numbers")
         if len(edges) != len(counts) + 1:
             raise BadRequest("edges: one more than counts")
         return edges, counts

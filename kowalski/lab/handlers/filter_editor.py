@@ -74,7 +74,8 @@ async def fields(request: web.Request, draft: Draft) -> web.StreamResponse:
     """Names that may be completed to, as JSON: fields with their kinds, and operators."""
     services, user = request.app[SERVICES], request[USER]
     _, _, sight = await services.filters.sight_of(draft.version(_group(user)), user)
-    found = await services.filter_fields.of(sight, user)
+    async with services.limits.slot(user):
+        found = await services.filter_fields.of(sight, user)
     return said({"fields": list(found.items()), "operators": sorted(OPERATORS | STAGES)})
 
 
@@ -115,9 +116,9 @@ async def replay(request: web.Request, draft: Draft) -> web.StreamResponse:
             told = await _as_long_as_he_waits(request, services.drafts.replay(wanted, asked, draft.compared, user))
             passed = told["candidates"]
             values = await services.drafts.values(wanted, [each["candid"] for each in passed], field, user)
-        plots = {"hours": by_hour(passed, draft.night.strip()), "values": by_value(values, field)} if passed else {}
+        drawn = {"hours": by_hour(passed, draft.night.strip()), "values": by_value(values, field)} if passed else {}
         return {
-            "told": told, "plots": plots, "field": field, "night": draft.night, "examples": passed[:EXAMPLES],
+            "told": told, "histograms": drawn, "field": field, "night": draft.night, "examples": passed[:EXAMPLES],
             "named": NAMED, "took": time.monotonic() - began, "survey": draft.catalog.removesuffix("_alerts"),
         }  # fmt: skip
 
@@ -129,9 +130,12 @@ async def save(request: web.Request, draft: Draft) -> web.StreamResponse:
     user = request[USER]
     try:
         wanted = draft.version()
-        if draft.new and await request.app[SERVICES].filters.store.get(wanted.filter_id) is not None:
+        filters = request.app[SERVICES].filters
+        if not draft.new:
+            await filters.get(wanted.filter_id, user)  # one that was removed meanwhile is not made anew
+        elif await filters.store.get(wanted.filter_id) is not None:
             raise BadRequest(f"filter_id: there is a filter {wanted.filter_id} already")
-        await request.app[SERVICES].filters.post(wanted, user)
+        await filters.post(wanted, user)
     except BadRequest as error:
         return await _editor(request, draft, problem=str(error), status=400)
     return web.Response(status=303, headers={"Location": f"/lab/filters/{wanted.filter_id}"})

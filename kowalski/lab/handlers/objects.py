@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import json
 from typing import Literal
 
 from aiohttp import web
@@ -89,11 +90,11 @@ async def show(request: web.Request, which: Which) -> web.StreamResponse:
 async def light_curve(request: web.Request, which: Drawing) -> web.StreamResponse:
     """An object's light curve as a plot."""
 
-    def drawn(curve: Curve) -> dict[str, object]:
-        return curve_plot.plot(rows_of(curve.points), curve.fit, curve.survey.name, which.y, which.theme)
+    def drawn(curve: Curve) -> str:
+        return json.dumps(curve_plot.plot(rows_of(curve.points), curve.fit, curve.survey.name, which.y, which.theme))
 
-    curve = await _curve(request, which)
-    return web.json_response(await asyncio.to_thread(drawn, curve), headers=KEPT)
+    text = await asyncio.to_thread(drawn, await _curve(request, which))
+    return web.Response(text=text, content_type="application/json", headers=KEPT)
 
 
 async def points(request: web.Request, which: Which) -> web.StreamResponse:

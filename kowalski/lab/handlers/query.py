@@ -26,6 +26,8 @@ from kowalski.lab.query.results import answer_of, points_of, rows_of
 from kowalski.lab.query.snippets import curl, penquins
 from kowalski.lab.rendering import page
 
+#: nobody else keeps a file, and no browser takes it for something else
+PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 #: points of a plot
 POINTS = 5000
 
@@ -102,7 +104,7 @@ async def answer(request: web.Request, axes: Axes) -> web.StreamResponse:
     shown: dict[str, Any] = {"run": axes.run, "axes": axes, "exported": kind in EXPORTED}
     try:
         body, query = query_of(kind, fields)
-        shown |= {"penquins": penquins(body, origin_of(request)), "curl": curl(body, origin_of(request))}
+        shown |= await asyncio.to_thread(_elsewhere, body, origin_of(request))
         QUERIES.labels(kind).inc()
         async with services.limits.slot(user):
             shown["answer"] = await answer_of(await services.queries.run(query, user), fields.get("catalog", ""))
@@ -200,6 +202,10 @@ def _place(name: str) -> tuple[int, str]:
     return (2 if named is None else bool(named[2])), name.lower()
 
 
+def _elsewhere(body: dict[str, Any], url: str) -> dict[str, str]:
+    return {"penquins": penquins(body, url), "curl": curl(body, url)}
+
+
 async def _kept(request: web.Request, run: str) -> dict[str, Any]:
     """One of the user's own queries."""
     kept = await request.app[SERVICES].lab_queries.get(request[USER].name, run)
@@ -218,4 +224,4 @@ async def _file(request: web.Request, run: str, begin: Any, content_type: str, n
     query = await _query(request, run)
     QUERIES.labels(query.query_type).inc()
     async with services.limits.slot(user):
-        return await send_file(request, services.exports.pieces(query, user, begin), content_type, name)
+        return await send_file(request, services.exports.pieces(query, user, begin), content_type, name, PRIVATE)

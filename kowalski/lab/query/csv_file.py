@@ -16,6 +16,8 @@ CSV = "text/csv; charset=utf-8"
 PIECE = 256_000
 #: columns that a file may have; spreadsheets take 16384
 MOST = 16_000
+#: cells that it may have, empty ones included
+CELLS = 200_000_000
 
 
 class CsvExport:
@@ -24,6 +26,7 @@ class CsvExport:
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile("w+")  # noqa: SIM115  # it is closed by `close`
         self._columns: dict[str, int] = {}
+        self._rows = 0
         self.size = 0
 
     def take(self, documents: Iterable[dict[str, Any]]) -> None:
@@ -38,6 +41,9 @@ class CsvExport:
             for document in documents:
                 row = {self._number(name): spelt(value) for name, value in _row(document).items()}
                 self.size += self._file.write(json.dumps(row) + "\n")
+                self._rows += 1
+            if self._rows * len(self._columns) > CELLS:
+                raise BadRequest(f"export: {self._rows} rows of {len(self._columns)} columns are too much for a table: take Parquet, or a projection")  # fmt: skip
         except OSError as error:
             raise TableError(f"export: {error}", retriable=True) from error
 

@@ -1,5 +1,6 @@
 """An answer as a plot: one column over another, or how often values of one occur."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 #: bins of a histogram at most
 BINS = 60
+#: how catalogues and surveys call magnitudes: magpsf, srmag1, phot_g_mean_mag, FUVmag, j_m, w1mpro
+MAGNITUDE = re.compile(r"^mag|mag\d?$|^[jhk]_m$|^w[1-4]mpro$", re.IGNORECASE)
 
 
 def scatter(points: list[dict[str, Any]], x: str, y: str, logs: tuple[bool, bool], theme: str, title: str) -> "figure":
@@ -100,4 +103,4 @@ def _figure(theme: str, title: str, names: tuple[str, str], logs: tuple[bool, bo
 
 
 def _is_magnitude(name: str) -> bool:
-    return name.rpartition(".")[2].startswith(("mag", "srmag", "sgmag", "simag"))
+    return MAGNITUDE.search(name.rpartition(".")[2]) is not None

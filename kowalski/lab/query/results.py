@@ -12,6 +12,7 @@ from bson import json_util
 
 from kowalski.alerts.survey import known_surveys
 from kowalski.api.services.cones import Found
+from kowalski.lab.addresses import object_address
 from kowalski.lab.query.flat import WIDEST, flat, is_number, row_of, written
 
 #: rows and columns of a table; of further ones there are only numbers
@@ -69,7 +70,7 @@ class Answer:
 async def answer_of(data: Any, catalog: str) -> Answer:
     """What to show of what a query gives; no more of it is kept than is shown."""
     if isinstance(data, AsyncGenerator | Found):
-        table = await table_of(rows_of(data), catalog)
+        table = await table_of(rows_of(data, ROWS), catalog)
         return Answer(table=table, nothing=not table.rows)
     if isinstance(data, int):
         return Answer(count=data)
@@ -82,16 +83,19 @@ async def answer_of(data: Any, catalog: str) -> Answer:
     return Answer(document=text if len(text) <= SHOWN else f"{text[:SHOWN]}\n…")
 
 
-async def rows_of(data: Any) -> AsyncGenerator[dict[str, Any]]:
-    """The rows of an answer, flat, one by one."""
+async def rows_of(data: Any, most: int | None = None) -> AsyncGenerator[dict[str, Any]]:
+    """The rows of an answer, flat, one by one; those after the first ``most`` are empty, for who only counts them."""
+    number = 0
     if isinstance(data, Found):
         async with aclosing(data.rows) as found:
             async for catalog, key, document in found:
-                yield row_of(catalog, key, document)
+                number += 1
+                yield row_of(catalog, key, document) if most is None or number <= most else {}
     elif isinstance(data, AsyncGenerator):
         async with aclosing(data) as documents:
             async for document in documents:
-                yield flat(document, WIDEST)
+                number += 1
+                yield flat(document, WIDEST) if most is None or number <= most else {}
     elif isinstance(data, Mapping):
         yield flat(data, WIDEST)
 
@@ -158,20 +162,20 @@ def _address(name: str, row: Mapping[str, Any], catalog: str) -> str:
     if survey is None or isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     if last == "objectId" or (name == "_id" and catalog.endswith("_aux")):
-        return f"/lab/objects/{survey}/{quote(str(value), safe='')}"
+        return object_address(survey, value)
     if last == "candid":
         own = row.get(f"{name.removesuffix('candid')}objectId")
         if isinstance(own, str):
-            return f"/lab/objects/{survey}/{quote(own, safe='')}"
+            return object_address(survey, own)
         return f"/lab/objects?q={quote(str(value), safe='')}"
     return ""
 
 
-def _brief(value: Any, depth: int = 0) -> Any:
+def _brief(value: Any) -> Any:
     """A value of which bytes are only counted and long lists cut."""
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     if isinstance(value, list):
-        cut = [_brief(item, depth + 1) for item in value[:50]]
+        cut = [_brief(item) for item in value[:50]]
         return cut if len(value) <= 50 else [*cut, f"… {len(value)} in all"]
-    return {key: _brief(item, depth + 1) for key, item in value.items()} if isinstance(value, dict) else value
+    return {key: _brief(item) for key, item in value.items()} if isinstance(value, dict) else value

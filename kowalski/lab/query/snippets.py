@@ -4,7 +4,8 @@ import json
 import shlex
 from pprint import pformat
 from typing import Any
-from urllib.parse import urlsplit
+
+from kowalski.lab.addresses import host_and_port
 
 PENQUINS = """\
 import os
@@ -25,10 +26,9 @@ curl -sS {url}/api/queries \\
 
 def penquins(body: dict[str, Any], url: str) -> str:
     """Python that asks an API at an address for what a body asks."""
-    where = urlsplit(url)
-    port = where.port or (443 if where.scheme == "https" else 80)
+    host, port = host_and_port(url)
     query = pformat(body, sort_dicts=False, width=100)
-    return PENQUINS.format(protocol=where.scheme, host=where.hostname or "", port=port, query=query)
+    return PENQUINS.format(protocol=url.partition(":")[0], host=host, port=port, query=query)
 
 
 def curl(body: dict[str, Any], url: str) -> str:

@@ -12,9 +12,13 @@
   const show = (text, kind) => { check.textContent = text; check.className = kind; };
 
   // Names.
-  let names = { fields: [], operators: [] };
+  let names = { fields: [], operators: [] }, lesson = 0;
   const learn = async () => {
-    try { names = await lab.ask("/lab/filters/fields", data()); } catch { names.fields = []; }
+    const mine = ++lesson;
+    let learnt = { fields: [], operators: names.operators };
+    try { learnt = await lab.ask("/lab/filters/fields", data()); } catch { /* there are none to complete */ }
+    if (mine !== lesson) return;
+    names = learnt;
     const numbers = names.fields.filter(([name, kind]) => /number|integer/.test(kind) && /^(candidate|classifications)\./.test(name));
     document.getElementById("numbers").replaceChildren(...numbers.map(([name]) => new Option("", name)));
   };
@@ -95,6 +99,6 @@
     if (!button) return;
     event.preventDefault();
     form.querySelector("input[name=alert]").value = button.value;
-    ask(form.querySelector('[formaction$="/explain"]'));
+    ask(form.querySelector('[formaction$="/explain"][data-ask]'));
   });
 }

@@ -1,5 +1,5 @@
 "use strict";
-// An object's page: the scale of its light curve, texts to copy, and an alert that is shown when it is chosen.
+// An object's page: the scale of its light curve.
 {
   const figure = document.querySelector("figure.curve");
   for (const choice of document.querySelectorAll("#scale input")) {
@@ -13,15 +13,4 @@
   }
   const again = document.querySelector("#scale input:checked");
   if (figure && again && again.value !== "mag") again.dispatchEvent(new Event("change"));
-
-  if (navigator.clipboard) {
-    for (const button of document.querySelectorAll("[data-copy]")) {
-      button.hidden = false;
-      button.addEventListener("click", async () => {
-        await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-        button.textContent = "Copied";
-        setTimeout(() => { button.textContent = "Copy"; }, 1500);
-      });
-    }
-  }
 }

@@ -9,11 +9,16 @@
     try {
       const item = await window.lab.ask(address);
       if (turn !== figure.turn) return;  // what was asked for later comes instead
-      if (figure.views) figure.views.clear();
+      if (figure.views) {  // Bokeh keeps every document that it was ever given
+        figure.views.clear();
+        Bokeh.documents.splice(Bokeh.documents.indexOf(figure.drawing), 1);
+      }
       place.replaceChildren();
       figure.views = await Bokeh.embed.embed_item(item, place);
+      figure.drawing = Bokeh.documents.at(-1);
       figure.dataset.drawn = window.lab.theme();
     } catch (error) {
+      if (turn !== figure.turn) return;
       place.textContent = error.message;
       figure.dataset.drawn = "failed";
     }

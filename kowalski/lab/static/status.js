@@ -30,15 +30,25 @@
       live.classList.add("problem");
       if (stream && stream.readyState === EventSource.CLOSED) {  // not by us: the server had something else to say
         close();
-        setTimeout(() => { if (!stream && pause.textContent === "Pause") open(); }, 5000);
+        setTimeout(again, 5000);
       }
     };
   };
-  const close = () => { stream.close(); stream = null; };
+  const close = () => { if (stream) stream.close(); stream = null; };
+  let paused = false;
+  const again = async () => {
+    if (stream || paused) return;
+    try {
+      const answer = await fetch(location.href, { redirect: "manual", headers: { Accept: "text/html" } });
+      if (answer.type === "opaqueredirect") { location.reload(); return; }  // logged out: the page leads to the login
+    } catch { /* the server is away: it may come back */ }
+    if (!stream && !paused) open();
+  };
   pause.hidden = false;
   pause.addEventListener("click", () => {
-    if (stream) close(); else open();
-    pause.textContent = stream ? "Pause" : "Go on";
+    paused = !paused;
+    if (paused) close(); else if (!stream) open();
+    pause.textContent = paused ? "Go on" : "Pause";
   });
   open();
 }
