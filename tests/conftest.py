@@ -38,6 +38,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[ports.VARIABLE] = f"{first}-{first + share - 1}"
 
 
+#: folders whose tests share something that takes long to make: all of them go to one process
+TOGETHER = ("tests/documentation/", "tests/lab/")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests are shared out by file, those of `TOGETHER` by folder."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     """A system of which each test starts what it needs; its mongod and Kafka serve the whole session."""

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command, for its help only: all that it is given goes to `run` as it is."""
     parser.add_argument("--local", action="store_true", help="here, even where there is a docker-compose.yaml")
     parser.add_argument("--deploy", action="store_true", help="the long tests of containers and of several hosts")
+    parser.add_argument("--long", action="store_true", help="the long forms of tests whose short ones always run")
     for option, what in LONG_HELP.items():
         parser.add_argument(option, action="store_true", help=f"{what}; {option} --help tells its own options")
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="all else goes to pytest: tests/ml -x")
@@ -53,11 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run pytest with the arguments given, or all tests; its exit status.
 
     ``--local``: here, even where there are containers; ``--deploy``: the tests that build images, start containers and
-    several hosts, and take their time. The options of `LONG`: tests that go on for hours.
+    several hosts, and take their time; ``--long``: those whose short form is among all. The options of `LONG`: tests that go on for hours.
     """
-    given = [argument for argument in arguments.arguments if argument not in ("--local", "--deploy")]
-    local, deploy = ("--local" in arguments.arguments, "--deploy" in arguments.arguments)
-    if compose.is_meant(local or deploy):
+    own = ("--local", "--deploy", "--long")
+    given = [argument for argument in arguments.arguments if argument not in own]
+    local, deploy, long = (option in arguments.arguments for option in own)
+    if compose.is_meant(local or deploy or long):
         return _in_containers(given)
     environment = {key: value for key, value in os.environ.items() if not key.upper().startswith("KOWALSKI__")}
     environment.pop("KOWALSKI_CONFIG", None)
@@ -66,7 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
             return _long_form(module, [argument for argument in given if argument != option], environment)
     if deploy:
         given = ["-m", "deploy", *(given or ["tests/deploy"])]
-    all_tests = ["--numprocesses", str(min(os.cpu_count() or 1, MOST_PROCESSES)), "--dist", "loadfile"]
+    if long:
+        given = ["-m", "long", *given]
+    all_tests = [
+        "--numprocesses",
+        str(min(os.cpu_count() or 1, MOST_PROCESSES)),
+        "--dist",
+        "loadfile",
+        "--no-loadscope-reorder",
+    ]
     command = [sys.executable, "-m", "pytest", "--rootdir", str(ROOT), *(given or all_tests)]
     return subprocess.call(command, cwd=ROOT, env=environment)
 

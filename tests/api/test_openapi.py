@@ -24,7 +24,7 @@ from kowalski.api.routes import ROUTES, Route
 from kowalski.settings import Database
 
 #: requests per route; more are made by ``KOWALSKI_FUZZ=200``
-EXAMPLES = int(os.environ.get("KOWALSKI_FUZZ", "12"))
+EXAMPLES = int(os.environ.get("KOWALSKI_FUZZ", "6"))
 CHECKS = [not_a_server_error, response_schema_conformance, status_code_conformance, content_type_conformance]
 
 

@@ -128,6 +128,7 @@ def test_new(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     assert measured.alerts.estimated_count() == FEW + 3
 
 
+@pytest.mark.long
 def test_history(measured: Measured) -> None:
     figures = run(measured, "history", Options(n=100, filters=3, catalogs="small"))
     assert is_steady(figures)
@@ -147,6 +148,7 @@ def test_lone_and_burst(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> 
     assert not (measured.system.folder / "burst").exists()
 
 
+@pytest.mark.long
 def test_growth(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each state is measured with as many alerts stored as it says."""
     monkeypatch.setattr(growth, "MODELS", 20)
@@ -167,6 +169,7 @@ def test_growth(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     assert figures["cpu_ratio"] == pytest.approx(second / first, abs=0.001)
 
 
+@pytest.mark.long
 def test_filters(measured: Measured) -> None:
     figures = run(measured, "filters", Options(n=FEW, filters=2, catalogs="small"))
     assert list(figures["cpu_ms_per_alert"]) == ["2", "20"]

@@ -123,13 +123,17 @@ def test_half_a_tarball(chain: Any, tmp_path: Path) -> None:
     assert f"{60 - stored} stored, {stored} known already" in said
 
 
+#: of a replay that is killed
+PACKETS = 250
+
+
 def test_killed_half_way(chain: Any, tmp_path: Path) -> None:
     """Nothing is missed, whatever the killed one had left half done; what it had done isn't done again."""
     chain.put_filters(filter_document(1, [{"$match": {"candid": {"$gt": 0}}}]))
-    night = tarball(tmp_path / "night.tar.gz", simulated(500, seed=42))
+    night = tarball(tmp_path / "night.tar.gz", simulated(PACKETS, seed=42))
     first = started(chain, night)
     deadline = time.monotonic() + 150
-    while not 0 < (chain.database.archive_replays.find_one() or {"done": 0})["done"] < 500:
+    while not 0 < (chain.database.archive_replays.find_one() or {"done": 0})["done"] < PACKETS:
         assert time.monotonic() < deadline
         assert first.poll() is None, first.communicate()
         time.sleep(0.02)
@@ -139,12 +143,12 @@ def test_killed_half_way(chain: Any, tmp_path: Path) -> None:
     status, said = replayed(chain, night)
     assert status == 0
     assert f"{done} packets were done before an earlier replay was interrupted" in said
-    assert f"{500 - done} packets of ZTF 20240301: " in said
-    assert chain.stored() == 500
-    assert chain.database.outbox.count_documents({"kind": "candidate"}) == 500
+    assert f"{PACKETS - done} packets of ZTF 20240301: " in said
+    assert chain.stored() == PACKETS
+    assert chain.database.outbox.count_documents({"kind": "candidate"}) == PACKETS
     assert chain.database.archive_replays.count_documents({}) == 0
     status, said = replayed(chain, night)
-    assert "500 packets of ZTF 20240301: 0 stored, 500 known already" in said
+    assert f"{PACKETS} packets of ZTF 20240301: 0 stored, {PACKETS} known already" in said
 
 
 def test_verified(chain: Any, tmp_path: Path) -> None:
@@ -152,7 +156,7 @@ def test_verified(chain: Any, tmp_path: Path) -> None:
     chain.put_filters(filter_document(1, [{"$match": {"candid": {"$gt": 0}}}]))
     packets = simulated(12, seed=43)
     assert replayed(chain, tarball(tmp_path / "night.tar.gz", packets))[0] == 0
-    for candid in [*packets][:3]:
+    for candid in [*packets][:2]:
         status, told = verified(chain, candid)
         assert [each for each in told["rows"] if each["verdict"] not in ("same", "changed")] == []
         assert (status, told["status"]) == (0, 0)

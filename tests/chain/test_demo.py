@@ -73,8 +73,8 @@ def test_real_packets_twice(tmp_path: Path, test_data: Path, test_models: Path) 
 
 def test_simulated_packets(tmp_path: Path) -> None:
     """Without --alerts: as many as asked for, scored, matched, filtered, and posted."""
-    table = demo(tmp_path, "--n", "300")
-    assert table["alerts"] == table["new_alerts"] == 300
+    table = demo(tmp_path, "--n", "150")
+    assert table["alerts"] == table["new_alerts"] == 150
     assert {score["model"] for score in table["scores"]} >= {"braai", "acai_h"}
     assert table["cross_matches"]["Gaia_EDR3"] > 0
     assert sum(table["passed"].values()) == table["candidates_posted"] > 0

@@ -1,7 +1,8 @@
-"""A night of 2,000 alerts with 25 filters, autosave and follow-up: SkyPortal has exactly what a plain calculation says."""
+"""A night of alerts with 25 filters, autosave and follow-up: SkyPortal has exactly what a plain calculation says."""
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from kowalski.local.system import LocalSystem
 from kowalski.simulation.night import simulate
 from kowalski.simulation.publish import Publisher
 
-ALERTS = 2000
+#: alerts of the night that is always streamed, and of the long one
+SHORT, LONG = 800, 2000
 RECEIVER = "skyportal-receiver"
 #: the groups of the filters as the receiver has them
 GROUPS = [argument for group in range(1, 6) for argument in ("--group", f"{group}:{5 * group - 4}-{5 * group}")]
@@ -21,13 +23,12 @@ GROUPS = [argument for group in range(1, 6) for argument in ("--group", f"{group
 PATIENCE = 280.0
 
 
-@pytest.fixture(scope="module")
-def night() -> list[bytes]:
-    return [packet.data for packet in simulate(ALERTS, seed=71)]
+@cache
+def night_of(alerts: int) -> list[bytes]:
+    return [packet.data for packet in simulate(alerts, seed=71)]
 
 
-@pytest.fixture(scope="module")
-def expected(night: list[bytes]) -> dict[str, Marshalled]:
+def expected_of(night: list[bytes]) -> dict[str, Marshalled]:
     found = marshalled(night)
     passed = {filter_id for known in found.values() for _, filter_id in known.candidates}
     assert passed == {each.filter_id for each in FILTERS} - {20}, "one filter lets nothing pass, all others something"
@@ -44,9 +45,9 @@ def streaming(chain: Chain, night: list[bytes]) -> None:
             publisher.send(chain.topic, data, f"packet {number}")
 
 
-def done(chain: Chain) -> bool:
+def done(chain: Chain, alerts: int) -> bool:
     """All alerts are stored and nothing waits to be sent."""
-    stored = chain.stored() == ALERTS and chain.committed(partitions=1) == ALERTS
+    stored = chain.stored() == alerts and chain.committed(partitions=1) == alerts
     return stored and not chain.pending()
 
 
@@ -82,15 +83,23 @@ def compared(known: Marshalled, found: dict[str, Any]) -> dict[str, tuple[Any, A
     }  # fmt: skip
 
 
+AILING = ["--fail-one-in", "5", "--delay", "0.02"]
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("trouble", [[], ["--fail-one-in", "5", "--delay", "0.02"]], ids=["well", "ailing"])
-def test_night(
-    trouble: list[str],
-    night: list[bytes],
-    expected: dict[str, Marshalled],
-    local_system: Callable[..., LocalSystem],
-) -> None:
+@pytest.mark.parametrize(
+    ("alerts", "trouble"),
+    [
+        (SHORT, AILING),
+        pytest.param(LONG, [], marks=pytest.mark.long),
+        pytest.param(LONG, AILING, marks=pytest.mark.long),
+    ],
+    ids=["short", "well", "ailing"],
+)
+def test_night(alerts: int, trouble: list[str], local_system: Callable[..., LocalSystem]) -> None:
     """Also when SkyPortal fails one call in five, is slow, and is killed and started again half-way."""
+    night = night_of(alerts)
+    expected = expected_of(night)
     # one worker, so that alerts of an object are judged in the order of their times
     changes = {
         "dask": {"n_workers": 1},
@@ -108,7 +117,7 @@ def test_night(
         delivered = {"kind": "candidate", "state": "delivered"}
         chain.wait(lambda: chain.database.outbox.count_documents(delivered) > half, "half of it posted", PATIENCE)
         system.kill(RECEIVER)
-    chain.wait(lambda: done(chain), "the night done", PATIENCE)
+    chain.wait(lambda: done(chain, alerts), "the night done", PATIENCE)
     print(f"{'ailing' if trouble else 'well'}: {time.monotonic() - began:.0f} s")
     received = chain.received()
     assert received["violations"] == []

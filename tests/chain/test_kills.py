@@ -43,7 +43,7 @@ def test_workers_renewed_by_age_lose_nothing(tmp_path: Path) -> None:
 
         seen, sent = workers(), 0
         first = set(seen)
-        packets = iter(list(simulate(3000, seed=41)))
+        packets = simulate(3000, seed=41)
         while len(seen - first) < 2:
             sent += chain.publish(packet.data for packet in islice(packets, 20))
             chain.wait(lambda sent=sent: chain.committed() == sent, "the portion done")  # type: ignore[misc]

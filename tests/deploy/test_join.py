@@ -80,7 +80,7 @@ def only_ours_connects(parts: Parts) -> None:
     in_the_clear = settings.address.replace("tls://", "tcp://")
     for address, security in ((settings.address, stranger), (in_the_clear, None)):
         with pytest.raises(OSError, match=r"closed|Timed out"):
-            Client(address, timeout="3s", security=security, set_as_default=False)
+            Client(address, timeout="1s", security=security, set_as_default=False)
 
 
 def test_wrong_certificates_are_told_at_the_start(parts: Parts) -> None:

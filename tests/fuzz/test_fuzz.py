@@ -10,7 +10,7 @@ from .session import CORPUS, TARGETS, Outcome, run
 pytest.importorskip("atheris", reason="atheris has packages for Linux on x86-64 only")
 
 #: executions of each target, the corpus included
-EXECUTIONS = {"packet": 3000, "stamp": 8000, "query": 8000, "filter": 8000, "sieve": 8000, "settings": 500}
+EXECUTIONS = {"packet": 1000, "stamp": 2000, "query": 2000, "filter": 2000, "sieve": 2000, "settings": 150}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from kowalski.settings import Database
 from .tables import simulated, write
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
-NUMBER = 40_000
+NUMBER = 20_000
 PROGRAM = """
 import argparse, sys
 from pathlib import Path
@@ -31,7 +31,7 @@ if __name__ == "__main__":
     class Config:
         database = Database.model_validate_json(sys.argv[1])
 
-    catalog.STRETCH = 10_000
+    catalog.STRETCH = 5_000
     ingest.load_config = Config
     ingest.compose.is_meant = lambda local: False
     ingest.REJECTS = Path(sys.argv[2])
@@ -50,7 +50,7 @@ def test_it_is_killed_and_resumed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(catalog, "STRETCH", 10_000)
+    monkeypatch.setattr(catalog, "STRETCH", 5_000)
     (tmp_path / "in").mkdir()
     for part in range(2):
         columns = simulated(NUMBER // 2, seed=part)

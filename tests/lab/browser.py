@@ -20,6 +20,10 @@ OPTIONS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-device-scale-factor=1",
 ]  # fmt: skip
 DESKTOP, PHONE = (1280, 900), (390, 844)
+#: each page is looked at in both sizes and both themes; `./kowalski.py test --browser` looks at all four of them together
+LOOKS = pytest.mark.parametrize(
+    ("size", "theme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"]
+)
 
 
 class Browser:

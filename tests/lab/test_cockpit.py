@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from accounts_harness import call
 from api_harness import Api, wait_until
-from browser import DESKTOP, PHONE, Browser
+from browser import LOOKS, Browser
 from night import TOPIC, Observed
 from visitor import Visitor
 
@@ -178,8 +178,7 @@ def test_it_goes_on_as_one_looks(browser: Browser, broker: Processes) -> None:
     wait_until(lambda: browser.run("return document.getElementById('live').dataset.beats") != beats)
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@LOOKS
 def test_everybody_can_use_it(
     browser: Browser, broker: Processes, size: tuple[int, int], theme: str, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from api_harness import Api, wait_until
-from browser import DESKTOP, PHONE, Browser
+from browser import LOOKS, Browser
 from night import ALERTS, HOSTILE, SCRIPT, Observed
 from selenium.webdriver.common.keys import Keys
 from visitor import Visitor
@@ -329,8 +329,7 @@ def test_writing_a_filter_from_idea_to_version(browser: Browser, filter_id: int,
     assert browser.find_all(".diff ins")
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@LOOKS
 def test_everybody_can_use_the_filter_pages(
     browser: Browser, filter_id: int, size: tuple[int, int], theme: str
 ) -> None:

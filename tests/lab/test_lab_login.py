@@ -2,7 +2,7 @@
 
 import pytest
 from api_harness import Api
-from browser import DESKTOP, PHONE, Browser
+from browser import LOOKS, Browser
 from visitor import Visitor
 
 from kowalski.api.services.personal_tokens import LAB, LAB_MOST
@@ -136,8 +136,7 @@ def test_logging_in_and_out(browser: Browser) -> None:
     assert browser.text("h1") == "Log in"
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@LOOKS
 def test_everybody_can_use_the_login_and_the_first_page(browser: Browser, size: tuple[int, int], theme: str) -> None:
     browser.size(*size)
     browser.open("/lab/login")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from api_harness import Api, wait_until
-from browser import DESKTOP, PHONE, Browser
+from browser import LOOKS, Browser
 from night import HOSTILE, SCRIPT, ZTF, Observed
 from others import observe_others
 from selenium.webdriver.common.action_chains import ActionChains
@@ -143,8 +143,7 @@ def test_by_keys_alone_to_another_alert_and_the_points(at_object: Browser, rich:
     wait_until(lambda: at_object.find(".tall tbody tr").is_displayed())
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@LOOKS
 def test_everybody_can_use_the_pages_of_objects(
     browser: Browser, rich: dict[str, Any], size: tuple[int, int], theme: str
 ) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 from api_harness import Api, wait_until
-from browser import DESKTOP, PHONE, Browser
+from browser import LOOKS, Browser
 from night import ALERTS, SCRIPT, Observed
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -324,8 +324,7 @@ def test_all_of_it_goes_by_keys_alone(browser: Browser) -> None:
     go_to("[data-copy=code-curl]")
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@LOOKS
 def test_everybody_can_use_the_query_page(browser: Browser, admin: Visitor, size: tuple[int, int], theme: str) -> None:
     run = ask(admin, **FIND)
     cone = ask(admin, kind="cone_search", catalog="ZTF_alerts", radec="150 2", radius="2", unit="arcsec")

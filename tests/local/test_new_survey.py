@@ -56,6 +56,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for file in (*ROOT.glob("*.toml"), *ROOT.glob("*.txt"), *ROOT.glob("*.md"), ROOT / "kowalski.py", ROOT / "config.defaults.yaml", ROOT / "config.local.yaml"):  # fmt: skip
         shutil.copy(file, folder)
     (folder / ".venv").symlink_to(ROOT / ".venv")
+    if (ROOT / ".mypy_cache").exists():  # of the types of the whole project, if they were looked at just before
+        shutil.copytree(ROOT / ".mypy_cache", folder / ".mypy_cache")
     (folder / "packet.avro").write_bytes(toy_survey.encoded(toy_survey.SCHEMA, toy_survey.record()))
     api, mongod, kafka, controller, scheduler, dashboard = free_ports(6)
     settings = {
