@@ -1,7 +1,7 @@
 """The types of all settings; their defaults and meaning stand in config.defaults.yaml."""
 
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, IPvAnyNetwork, model_validator
 
@@ -32,6 +32,7 @@ class Server(Section):
     timeout: int
     admin_username: str
     admin_password: str | None
+    password_rounds: int = Field(ge=4, le=18)
     jwt_secret_key: str | None = Field(alias="JWT_SECRET_KEY")
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = Field(alias="JWT_ALGORITHM")
     jwt_exp_delta_seconds: Annotated[int, Field(ge=1)] | None = Field(alias="JWT_EXP_DELTA_SECONDS")
@@ -42,6 +43,14 @@ class Server(Section):
     public_data: dict[str, bool | tuple[int, ...]]
     trusted_proxies: tuple[IPvAnyNetwork, ...]
     contact: Contact
+
+    @model_validator(mode="after")
+    def _hashed_well(self) -> Self:
+        if self.password_rounds < 10 and self.host not in LOOPBACK:
+            raise ValueError(
+                f"password_rounds: {self.password_rounds} is for an API on loopback only; 10 at least, where others reach it"
+            )
+        return self
 
 
 class TelescopeQueue(Section):

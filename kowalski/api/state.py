@@ -99,7 +99,7 @@ class Services:
             exports=Exports(queries, config.tables.export_bytes),
             skymaps=skymaps,
             gcn=GcnService(GcnEvents(config.database)),
-            accounts=Accounts(users, tokens, Throttle(Logins(config.database)), shared, admin),
+            accounts=Accounts(users, tokens, Throttle(Logins(config.database)), shared, admin, server.password_rounds),
             sessions=Sessions(tokens, users, shared, admin.name, server.public_data),
             personal_tokens=PersonalTokens(users, tokens, shared),
             filters=filters,

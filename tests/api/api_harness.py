@@ -109,7 +109,13 @@ def start_api(
     """An API on a free port, not ready yet; further arguments are settings of ``server``."""
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
-    own = {"port": port, "processes": 1, "admin_password": PASSWORD, "JWT_SECRET_KEY": SECRET} | server
+    own = {
+        "port": port,
+        "processes": 1,
+        "admin_password": PASSWORD,
+        "password_rounds": 4,
+        "JWT_SECRET_KEY": SECRET,
+    } | server
     settings = {
         "server": own,
         "database": database.model_dump(exclude={"xmatch"}),

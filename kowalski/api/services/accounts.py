@@ -23,14 +23,14 @@ RETRY_DELAY = 1.0
 class Accounts:
     """Checks passwords and changes accounts; other processes know of a change at once."""
 
-    def __init__(self, users: Users, tokens: Tokens, throttle: Throttle, shared: Shared, admin: "Admin"):
+    def __init__(self, users: Users, tokens: Tokens, throttle: Throttle, shared: Shared, admin: "Admin", rounds: int):
         self.users = users
         self.tokens = tokens
         self.throttle = throttle
         self.shared = shared
         self.admin = admin
         self.ready = False
-        self._hasher = Hasher()
+        self._hasher = Hasher(rounds)
         self._nobody = ""  # the hash that stands in for those of unknown users
 
     def close(self) -> None:
