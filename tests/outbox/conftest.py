@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emptied import mongo_settings, shared_settings
 from outbox_harness import Night, Receiver
 
 from kowalski.alert_broker_ztf import SURVEY
@@ -20,6 +21,8 @@ from kowalski.settings import Outbox as OutboxSettings
 from kowalski.simulation.night import simulate
 from kowalski.skyportal.client import SkyPortal
 from kowalski.skyportal.delivery import Delivery
+
+__all__ = ["mongo_settings", "shared_settings"]
 
 
 @pytest.fixture(scope="session")
