@@ -285,6 +285,16 @@ def day_of(observed: Observed) -> str:
     return night_of(newest["candidate"]["jd"])
 
 
+def test_a_filter_that_was_removed_meanwhile_is_not_made_anew(
+    admin: Visitor, filter_id: int, observed: Observed
+) -> None:
+    proof = admin.proof(f"/lab/filters/{filter_id}/edit")
+    observed.database["filters"].delete_one({"filter_id": filter_id})
+    answer = admin.submit("/lab/filters/save", proof=proof, **draft(filter_id=str(filter_id)))
+    assert (answer.status_code, f"Filter id {filter_id} not found" in answer.text) == (400, True)
+    assert observed.database["filters"].find_one({"filter_id": filter_id}) is None
+
+
 # in a browser
 
 

@@ -57,6 +57,17 @@ def test_a_form_of_another_site_does_nothing(visitor: Visitor, path: str) -> Non
     assert visitor.page("/lab").status_code == 200
 
 
+def test_the_proof_of_a_visitor_is_none_for_who_is_logged_in(visitor: Visitor) -> None:
+    """Another site of the same host may have set the cookie that it is made of."""
+    with Visitor(visitor.lab) as other:
+        proof = other.proof()
+        cookie = other.cookies["kowalski_visitor"]
+    visitor.log_in()
+    visitor.cookies.set("kowalski_visitor", cookie, domain="127.0.0.1", path="/lab")
+    assert visitor.submit("/lab/query/forget", proof=proof).status_code == 403
+    assert visitor.submit("/lab/query/forget", proof=visitor.proof("/lab")).status_code == 303
+
+
 def test_who_logs_out_is_out(visitor: Visitor) -> None:
     visitor.log_in()
     answer = visitor.submit("/lab/logout", proof=visitor.proof("/lab"))
@@ -122,6 +133,8 @@ def test_files_are_kept_for_good_and_none_lies_outside(visitor: Visitor) -> None
     style = visitor.page(address)
     assert (style.status_code, style.headers["Content-Type"]) == (200, "text/css")
     assert "immutable" in style.headers["Cache-Control"]
+    other = visitor.page(address.replace(address.split("/")[3], "0" * 12))  # of a server of another version
+    assert (other.status_code, other.headers["Cache-Control"]) == (200, "no-store")
     for name in ("..%2Flogin.html", "%2e%2e%2fcookies.py", "nothing.css", "..%2f..%2f..%2fconfig.yaml"):
         assert visitor.page(f"/lab/assets/0/{name}").status_code == 404
 

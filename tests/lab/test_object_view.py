@@ -1,9 +1,12 @@
 """What an object's page is made of: surroundings, scores, moments, links."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import astropy.units as u
 import pytest
+from astropy.coordinates import SkyCoord
 
 from kowalski.alerts.coordinates import position
 from kowalski.lab.addresses import elsewhere, galactic_of, object_address
@@ -21,8 +24,19 @@ def row(east: float, north: float, **said: Any) -> dict[str, Any]:
 
 
 def test_north_is_up_and_east_is_left() -> None:
-    assert offset(CENTRE, (10.0 + 2 / 3600, 60.0 + 1 / 3600)) == pytest.approx((1.0, 1.0))
+    assert offset(CENTRE, (10.0 + 2 / 3600, 60.0 + 1 / 3600)) == pytest.approx((1.0, 1.0), abs=1e-4)
     assert offset((359.9999, 0.0), (0.0001, 0.0))[0] == pytest.approx(0.72)
+
+
+@pytest.mark.parametrize("dec", [-90.0, 89.999, 90.0, 0.0])
+def test_places_are_as_far_apart_as_on_the_sky_near_the_poles_too(dec: float) -> None:
+    here = SkyCoord(120.0, dec, unit="deg")
+    for angle in (10.0, 100.0, 200.0, 300.0):
+        there = here.directional_offset_by(angle * u.deg, 30 * u.arcsec)
+        east, north = offset((120.0, dec), (float(there.ra.deg), float(there.dec.deg)))
+        assert math.hypot(east, north) == pytest.approx(30.0, abs=1e-3)
+        if abs(dec) < 90:
+            assert (east, north) == pytest.approx((30 * math.sin(math.radians(angle)), 30 * math.cos(math.radians(angle))), abs=1e-3)  # fmt: skip
     catalogs = catalogs_of({"Gaia": [row(1.0, 0.5)]}, CENTRE)
     (sky,) = pictures_of(catalogs, [CENTRE], CENTRE)
     assert (sky.reach, sky.bar, sky.alerts) == (2.0, 1.0, [(0.0, 0.0)])

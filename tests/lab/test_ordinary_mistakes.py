@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from api_harness import ADMIN, PASSWORD, Api
+from night import Observed
 from visitor import Visitor
 
+from kowalski.lab.addresses import object_address
 from kowalski.lab.filters.versions import MOST, side_by_side
 from kowalski.lab.query.flat import WIDEST, flat
-from kowalski.lab.query.plots import counted
-from kowalski.lab.shown import NOTHING, moment
+from kowalski.lab.query.plots import MAGNITUDE, counted
+from kowalski.lab.shown import NOTHING, figure, moment
 
 
 def test_texts_of_many_equal_lines_are_compared_as_far_as_is_quick() -> None:
@@ -48,8 +50,67 @@ def test_who_has_an_old_token_can_log_in(lab: Api, visitor: Visitor) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (303, "/lab")
 
 
-def test_a_form_that_can_not_be_read_is_refused(lab: Api, visitor: Visitor) -> None:
-    headers = {"Content-Type": "application/x-www-form-urlencoded; charset=no-such"}
-    answer = visitor.post(lab.url + "/lab/login", data=b"a=b", headers=headers, timeout=30)
-    assert answer.status_code == 400
+PARTS = "multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize(
+    ("headers", "data"),
+    [
+        ({"Content-Type": "application/x-www-form-urlencoded; charset=no-such"}, b"a=b"),
+        ({"Content-Type": PARTS}, b"--x\r\nno colon\r\n\r\n1\r\n--x--\r\n"),
+        ({"Content-Type": PARTS}, b'--x\r\nContent-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: none\r\n\r\n1\r\n--x--\r\n'),
+        ({"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "gzip"}, b"no gzip"),
+    ],
+)  # fmt: skip
+def test_a_form_that_can_not_be_read_is_refused(
+    lab: Api, visitor: Visitor, headers: dict[str, str], data: bytes
+) -> None:
+    assert visitor.post(lab.url + "/lab/login", data=data, headers=headers, timeout=30).status_code == 400
+
+
+def test_half_a_character_is_no_fault_of_the_servers(admin: Visitor) -> None:
+    proof = admin.proof("/lab/query")
+    answer = admin.submit("/lab/query", kind="find", catalog="ZTF_alerts", filter='{"$\\ud800": 1}', proof=proof)
+    assert answer.status_code == 303
+    assert admin.page(answer.headers["Location"]).status_code == 400
+    admin.submit(f"{answer.headers['Location']}/forget", proof=proof)
+
+
+def test_a_host_without_sense_changes_the_examples_alone(admin: Visitor, observed: Observed) -> None:
+    alert = observed.database["ZTF_alerts"].find_one()
+    assert alert is not None
+    address = admin.lab.url + object_address("ZTF", alert["objectId"])
+    assert admin.get(address, headers={"Host": "a:b"}, timeout=30).status_code == 200
+
+
+@pytest.mark.parametrize("counts", ["9" * 400, "1,2", "x", "-1"])
+@pytest.mark.parametrize("edges", ["0,1", "0,inf", "nan,1"])
+def test_a_histogram_of_anything(admin: Visitor, edges: str, counts: str) -> None:
+    assert admin.page(f"/lab/filters/bars.json?edges={edges}&counts={counts}").status_code in (200, 400)
+
+
+def test_an_alert_of_no_time_is_in_nobodys_way(admin: Visitor, observed: Observed) -> None:
+    alert = observed.database["ZTF_alerts"].find_one({}, {"_id": 0})
+    assert alert is not None
+    odd = alert | {"candid": 79, "objectId": "ZTF99late", "candidate": alert["candidate"] | {"jd": 1e12, "candid": 79}}
+    observed.database["ZTF_alerts"].insert_one(odd)
+    try:
+        assert admin.page("/lab/filters/new").status_code == 200
+    finally:
+        observed.database["ZTF_alerts"].delete_one({"candid": 79})
+
+
+def test_numbers_of_any_size_are_shown() -> None:
+    assert [figure(value) for value in (0.0042, 3e-13, 1.5, 123456789.0, 7, "x", None)] == [
+        "0.0042", "3e-13", "1.5", "1.23457e+08", "7", "x", NOTHING,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "is_one"), [("candidate.magpsf", True), ("srmag1", True), ("phot_g_mean_mag", True), ("FUVmag", True), ("j_m", True),
+                                              ("w1mpro", True), ("candidate.sigmapsf", False), ("z", False), ("image_m", False)])  # fmt: skip
+def test_magnitudes_are_known_by_their_names(name: str, is_one: bool) -> None:
+    assert (MAGNITUDE.search(name.rpartition(".")[2]) is not None) is is_one
+
+
+def test_a_name_that_is_too_long_is_no_file(visitor: Visitor) -> None:
     assert visitor.page(f"/lab/assets/x/{'a' * 300}.css").status_code == 404
