@@ -9,13 +9,13 @@
     try {
       const item = await window.lab.ask(address);
       if (turn !== figure.turn) return;  // what was asked for later comes instead
-      if (figure.views) {  // Bokeh keeps every document that it was ever given
+      if (figure.views) {
+        const drawn = figure.views.roots.map((view) => view.model.document);
         figure.views.clear();
-        Bokeh.documents.splice(Bokeh.documents.indexOf(figure.drawing), 1);
+        Bokeh.documents.splice(0, Infinity, ...Bokeh.documents.filter((each) => !drawn.includes(each)));  // it keeps all that it was ever given
       }
       place.replaceChildren();
       figure.views = await Bokeh.embed.embed_item(item, place);
-      figure.drawing = Bokeh.documents.at(-1);
       figure.dataset.drawn = window.lab.theme();
     } catch (error) {
       if (turn !== figure.turn) return;
