@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import random
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,8 +106,8 @@ def parse_group(text: str) -> tuple[int, range]:
     return int(group), range(int(first), int(last or first) + 1)
 
 
-def main() -> None:
-    """Receive until told to stop."""
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What a command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
@@ -117,12 +118,21 @@ def main() -> None:
     )
     parser.add_argument("--fail-one-in", type=int, default=0, metavar="N", help="answer one request in N with 500")
     parser.add_argument("--delay", type=float, default=0.0, help="s before every answer")
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def app_of(options: argparse.Namespace) -> web.Application:
+    """The receiver that a command line asks for."""
     if options.store:
         options.store.parent.mkdir(parents=True, exist_ok=True)
     state = ReceiverState(dict(options.group or [(1, range(1, 1001))]), options.token, options.store)
-    app = make_app(state, options.fail_one_in, options.delay)
-    web.run_app(app, host=options.host, port=options.port, print=None, access_log=None)
+    return make_app(state, options.fail_one_in, options.delay)
+
+
+def main() -> None:
+    """Receive until told to stop."""
+    options = options_of()
+    web.run_app(app_of(options), host=options.host, port=options.port, print=None, access_log=None)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A night of alerts stored as the chain stores them, and the receiver in SkyPortal's place as a process of its own."""
+"""A night of alerts stored as the chain stores them, and the receiver in SkyPortal's place."""
 
-import subprocess
-import sys
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from aiohttp import web
 
 from kowalski.alert_broker_ztf import SURVEY
 from kowalski.alerts.document import Alert, arrival
 from kowalski.alerts.lightcurve import merged
-from kowalski.config import ROOT
 from kowalski.database.alerts import Alerts
 from kowalski.database.client import MongoDatabase
 from kowalski.database.objects import Objects
@@ -24,6 +24,7 @@ from kowalski.local.ports import free_ports
 from kowalski.outbox.poster import by_alert
 from kowalski.settings import SkyPortal as SkyPortalSettings
 from kowalski.skyportal.delivery import Delivery
+from tools.skyportal_receiver import app_of, options_of
 
 GROUP, FILTERS = 1, (1, 2)
 #: what a filter that autosaves asks for
@@ -144,39 +145,39 @@ def send(delivery: Delivery, night: Night, entries: list[Entry], may_continue: C
 
 
 class Receiver:
-    """tools/skyportal_receiver.py as a process of its own."""
+    """tools/skyportal_receiver.py, served by a thread of this process."""
 
     def __init__(self, store: Path):
         self.port = free_ports(1)[0]
         self._store = store
-        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._loop = asyncio.new_event_loop()
 
     def start(self, *arguments: str) -> "Receiver":
         """It answers."""
-        command = [
-            sys.executable,
-            "-m",
-            "tools.skyportal_receiver",
-            "--port",
-            str(self.port),
-            "--store",
-            str(self._store),
-        ]
-        self._process = subprocess.Popen([*command, "--group", f"{GROUP}:1-9", *arguments], cwd=ROOT)
-        until(self._answers)
+        own = ["--port", str(self.port), "--store", str(self._store), "--group", f"{GROUP}:1-9"]
+        app, ready = app_of(options_of([*own, *arguments])), threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, args=(app, ready), daemon=True)
+        self._thread.start()
+        assert ready.wait(30)
         return self
 
-    def kill(self) -> None:
-        """It is gone, as after kill -9."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
+    def _serve(self, app: web.Application, ready: threading.Event) -> None:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+        self._loop.run_until_complete(runner.setup())
+        self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", self.port).start())
+        ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
 
-    def _answers(self) -> bool:
-        try:
-            return requests.get(f"http://127.0.0.1:{self.port}/_received", timeout=5).ok
-        except requests.ConnectionError:
-            return False
+    def kill(self) -> None:
+        """It is gone, whatever it had in hand."""
+        if self._thread:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._thread = None
 
     def received(self, path: str = "") -> dict[str, Any]:
         """What it has got, in all or of an object."""
