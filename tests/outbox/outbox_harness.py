@@ -151,7 +151,7 @@ class Receiver:
         self.port = free_ports(1)[0]
         self._store = store
         self._thread: threading.Thread | None = None
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
 
     def start(self, *arguments: str) -> "Receiver":
         """It answers."""
