@@ -49,7 +49,8 @@ def source_of(stored: Document, aux: Document, survey: Survey, archive: PacketAr
         except ArchiveError as error:
             problem = f"the archived packet can't be read ({error})"
             continue
-        return Source(_read(data, found, int(stored["candid"]), survey, schemas), True, said)
+        if data is not None:
+            return Source(_read(data, found, int(stored["candid"]), survey, schemas), True, said)
     remark = f"{problem}: verified with what the stored alert has of it, so its fields are compared with nothing"
     return Source(rebuilt(stored, aux, survey), False, remark)
 
