@@ -4,8 +4,8 @@ import threading
 import time
 from collections import defaultdict
 from pathlib import Path
-from statistics import median
 
+import numpy as np
 import psutil
 
 from kowalski.local.system import LocalSystem
@@ -14,7 +14,9 @@ MB = 1024**2
 #: s between samples
 INTERVAL = 5.0
 #: what is left out at the begin: caches fill, workers meet their first batches
-WARM_UP = 0.25
+WARM_UP = 0.1
+#: of each hundred samples, those below the height that is compared
+HEIGHT = 95
 
 #: minutes since the begin, MB
 Samples = list[tuple[float, float]]
@@ -62,11 +64,15 @@ def _size(pid: int) -> float | None:
 
 
 def growth(samples: Samples) -> float:
-    """By what share the last quarter takes more memory than the one after the warm-up, by medians."""
+    """By what share memory stands higher in the second half than in the first, the warm-up left out; by its 95th percentile.
+
+    What has waited for something that was hurt holds more afterwards, and keeps that until it is killed: there are plateaus, lower and
+    higher ones. What leaks makes them higher and higher.
+    """
     last = samples[-1][0] if samples else 0.0
-    early = [size for minute, size in samples if WARM_UP * last <= minute < 2 * WARM_UP * last]
-    late = [size for minute, size in samples if minute >= (1 - WARM_UP) * last]
-    return median(late) / median(early) - 1 if early and late else 0.0
+    early = [size for minute, size in samples if WARM_UP * last <= minute < last / 2]
+    late = [size for minute, size in samples if minute >= last / 2]
+    return float(np.percentile(late, HEIGHT) / np.percentile(early, HEIGHT)) - 1 if early and late else 0.0
 
 
 def draw(samples: dict[str, Samples], faults: list[tuple[float, str]], title: str, path: Path) -> None:

@@ -29,7 +29,7 @@ from kowalski.config import ROOT
 from kowalski.errors import KowalskiError
 from kowalski.simulation.publish import Publisher
 
-#: share by which a program's memory may grow between the second and the last quarter
+#: share by which a program's memory may stand higher in the second half than in the first
 MOST_GROWTH = 0.2
 #: what keeps all that it gets, in SkyPortal's place
 HOARDER = "skyportal-receiver"
