@@ -6,10 +6,12 @@ import importlib
 import re
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from kowalski.alerts.survey import Survey
 from kowalski.config import ROOT, build, merge, settings_tree
@@ -184,3 +186,13 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
 def test_hooks_need_nothing_from_elsewhere() -> None:
     settings = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     assert {repository["repo"] for repository in settings["repos"]} == {"local"}
+
+
+def test_every_package_is_for_all_pythons_that_may_start_it() -> None:
+    """Debian's 3.11.2, too: a package that wants a later one can't be installed there."""
+    pythons = [f"{major}.{minor}.0" for major, minor in (command_line().OLDEST, command_line().NEWEST)]
+    wanted = {each.name: each.metadata["Requires-Python"] for each in distributions()}
+    assert len([each for each in wanted.values() if each]) > 100
+    assert {
+        name: one for name, one in wanted.items() if one and not all(map(SpecifierSet(one).contains, pythons))
+    } == {}
