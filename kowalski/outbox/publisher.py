@@ -152,11 +152,12 @@ class ResultPublisher:
         except KafkaException as error:
             errors.append(error.args[0])
         producer.flush(DELIVERY + 1)
-        if errors == [None]:
-            return False
-        if errors and errors[0] is not None and errors[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return True
-        raise KafkaException(*errors)
+        if not errors:
+            raise KafkaException(f"{message.topic}: no answer")
+        (error,) = errors  # which must not be compared with None by ==
+        if error is not None and error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+            raise KafkaException(error)
+        return error is not None
 
     def _give_up(self, message: Message) -> None:
         """A message that its topic will never take is closed as failed: it must not keep those behind it waiting."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 import fastavro
 import pytest
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient, NewTopic
 from outbox_harness import Night
 
 from kowalski.alert_broker_ztf import SURVEY
@@ -126,22 +127,23 @@ def test_a_result_that_cannot_be_told_is_closed_and_keeps_no_other_waiting(night
     assert len(read(kafka, [f"kowalski.ztf.filter.{number}"], len(alerts) - 1).popitem()[1]) == len(alerts) - 1
 
 
-def test_a_message_that_no_broker_takes_is_closed_and_keeps_no_other_waiting(night: Night, kafka: str) -> None:
+def test_a_message_that_its_topic_never_takes_is_closed_and_keeps_no_other_waiting(night: Night, kafka: str) -> None:
+    """Nor do those that are too large only together with others."""
     number = int(uuid4().int % 10**9)
+    topic = f"kowalski.ztf.filter.{number}"
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([NewTopic(topic, 1, 1, config={"max.message.bytes": "20000"})])[topic].result(30)
     alerts = fill(night, (number,))
     large = sorted(alerts, key=lambda each: each.jd)[1]
-    annotations = json.dumps(
-        secrets.token_hex(1_500_000)
-    )  # of which compression leaves a half, more than a topic takes
+    annotations = json.dumps(secrets.token_hex(50_000))
     night.database["outbox"].update_one({"candid": large.candid}, {"$set": {"passed.annotations": annotations}})
-    publisher = ResultPublisher(night.outbox, kafka, {})
+    publisher = ResultPublisher(night.outbox, kafka, {"compression.type": "none", "linger.ms": 100})
     while publisher.send_some():
         pass
     assert night.outbox.counts() == {"pending": 0, "delivered": len(alerts) - 1, "failed": 1, "expired": 0}
     (failed,) = night.database["outbox"].find({"state": "failed"})
     assert failed["candid"] == large.candid
     assert "bytes are more than Kafka takes" in failed["error"]["message"]
-    topic = f"kowalski.ztf.filter.{number}"
     assert large.candid not in [each["candid"] for each in read(kafka, [topic], len(alerts) - 1)[topic]]
 
 
