@@ -149,8 +149,8 @@ class ResultPublisher:
                 key=message.key.encode(),
                 on_delivery=lambda error, _: errors.append(error),
             )
-        except KafkaException as error:
-            errors.append(error.args[0])
+        except KafkaException as refusal:
+            errors.append(refusal.args[0])
         producer.flush(DELIVERY + 1)
         if not errors:
             raise KafkaException(f"{message.topic}: no answer")
