@@ -103,7 +103,8 @@ def test_no_worker_outlives_its_master(stored: MongoDatabase, api_settings: Data
     [
         ({"admin_password": None}, "server.admin_password is not set"),
         ({"JWT_SECRET_KEY": None}, "server.JWT_SECRET_KEY is not set"),
-        ({"host": "0.0.0.0", "admin_password": "admin"}, "which everybody knows"),
+        ({"host": "0.0.0.0", "password_rounds": 12, "admin_password": "admin"}, "which everybody knows"),
+        ({"host": "0.0.0.0", "password_rounds": 4}, "10 at least, where others reach it"),
         ({"prot": 1}, "server.prot is not a setting"),
     ],
 )
