@@ -98,7 +98,7 @@ class StoppingUsers(Users):
 async def test_a_rename_that_stops_halfway_leaves_both(mongo_settings: Database, mongo: MongoDatabase) -> None:
     users, throttle = StoppingUsers(mongo_settings), Throttle(Logins(mongo_settings))
     admin = Admin(ADMIN, PASSWORD, "")
-    accounts = Accounts(users, Tokens(SECRET, "HS256", None), throttle, Shared(), admin)
+    accounts = Accounts(users, Tokens(SECRET, "HS256", None), throttle, Shared(), admin, 4)
     await users.add("jocelyn", {"groups": [3]})
     with pytest.raises(DatabaseUnavailable):
         await accounts.edit("jocelyn", Edit(username="bell"))
