@@ -33,7 +33,7 @@ def drawn(theme: str, **options: Any) -> "figure":
     from bokeh.plotting import figure  # takes a while, and is not in memory where nobody draws
 
     colours = COLOURS[theme]
-    made = figure(sizing_mode="stretch_width", toolbar_location="above", **{"height": 340, **options})
+    made = figure(sizing_mode="stretch_width", **{"height": 340, "toolbar_location": "above", **options})
     made.background_fill_color = made.border_fill_color = colours.paper
     made.outline_line_color = colours.line
     made.toolbar.logo = None

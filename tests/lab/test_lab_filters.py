@@ -180,7 +180,7 @@ def test_a_draft_is_explained(admin: Visitor, observed: Observed) -> None:
     told = asked(admin, "explain", alert=str(faint["candid"]))["html"]
     assert "does not pass" in told
     assert f"candidate.magpsf is {faint['candidate']['magpsf']!r}, not" in html.unescape(told)
-    assert f'<a href="/lab/objects/ZTF/{faint["objectId"]}">' in told
+    assert f'<a href="/lab/objects/ztf/{faint["objectId"]}">' in told
     assert asked(admin, "explain", alert="1")["message"].startswith("there is no alert 1 in ZTF_alerts")
     assert "Which alert?" in asked(admin, "explain")["message"]
     page = admin.submit(
