@@ -92,13 +92,13 @@ def test_what_was_refused_or_comes_from_tables_is_told(
         assert "failed</span>, 3 attempts" in text
         assert "400 &lt;b&gt;no&lt;/b&gt; such stream" in text
         assert "Filter 4242" in text
-        assert "1.5000" in text
-        assert ("Filter 4444" in text, HIDDEN in text, "2.5000" in text) == (
+        assert "<dd>1.5</dd>" in text
+        assert ("Filter 4444" in text, HIDDEN in text, "<dd>2.5</dd>" in text) == (
             True,
             True,
             False,
         )  # he sees programme 1 alone
-        assert ("Filter 4646" in text, "3.5000" in text) == (True, False)  # nor anything of PGIR
+        assert ("Filter 4646" in text, "<dd>3.5</dd>" in text) == (True, False)  # nor anything of PGIR
         assert "Filter 4343" not in text
         assert "<td>photometry" not in text
     finally:

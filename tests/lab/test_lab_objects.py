@@ -77,16 +77,22 @@ def test_a_name_of_tns_leads_to_what_lies_there(admin: Visitor, passed: dict[str
 
 
 def test_several_are_listed_the_nearest_first(admin: Visitor, observed: Observed) -> None:
-    found = [
-        row["candidate"] for row in observed.database[ZTF.alerts].find({}, {"candidate.ra": 1, "candidate.dec": 1})
-    ]
-    middle = found[0]
-    text = said(admin, f"{middle['ra']} {middle['dec']} 5 arcmin")
-    begun = said(admin, "ZTF1")
-    assert begun.count('href="/lab/objects/ztf/ZTF1') > 3
+    alerts = observed.database[ZTF.alerts]
+    alert = alerts.find_one({}, {"_id": 0})
+    assert alert is not None
+    middle = alert["candidate"]
+    for number, arcsec in enumerate((40.0, 3.0)):
+        candidate = middle | {"dec": middle["dec"] + arcsec / 3600, "candid": 80 + number}
+        coordinates = position(candidate["ra"], candidate["dec"])
+        alerts.insert_one(alert | {"objectId": f"ZTF99near{number}", "candid": 80 + number, "candidate": candidate, "coordinates": coordinates})  # fmt: skip
+    try:
+        text = said(admin, f"{middle['ra']} {middle['dec']} 1 arcmin")
+    finally:
+        alerts.delete_many({"candid": {"$in": [80, 81]}})
     distances = [float(each) for each in re.findall(r'</td><td>ZTF</td><td class="n">([\d.]+)</td>', text)]
-    assert len(distances) > 1
-    assert distances == sorted(distances)
+    assert text.index("ZTF99near1") < text.index("ZTF99near0")
+    assert (len(distances) >= 3, distances) == (True, sorted(distances))
+    assert said(admin, "ZTF1").count('href="/lab/objects/ztf/ZTF1') > 3
 
 
 def test_nothing_says_what_was_tried_and_how_to_write_it(admin: Visitor) -> None:
