@@ -139,7 +139,7 @@ def test_outbox_entries(worker: AlertWorker, stocked: MongoDatabase) -> None:
     assert second.pop("filter_state") == compile_filter(document).state
     assert second == {
         "_id": "ZTF:1:2", "kind": "candidate", "survey": "ZTF", "candid": 1, "objectId": "ZTF23obj0", "jd": JD,
-        "filter_id": 2, "group_id": 12, "fid": "abc123", "permissions": [1, 2, 3], "annotations": {"n": 1, "gaia": 1},
+        "filter_id": 2, "group_id": 12, "fid": "abc123", "permissions": [1, 2, 3], "surveys": {}, "replayed": True, "annotations": {"n": 1, "gaia": 1},
         "update_annotations": True, "autosave": {"comment": None, "ignore_group_ids": [], "saver_id": None}, "state": "pending",
         "kafka": {"topic": received.topic, "partition": 3, "offset": 77, "timestamp": datetime(2026, 1, 2)},  # noqa: DTZ001
     }  # fmt: skip
