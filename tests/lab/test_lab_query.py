@@ -87,7 +87,7 @@ def test_documents_are_a_table(admin: Visitor, observed: Observed) -> None:
     assert ">candidate.magpsf</th>" in page
     first = observed.database["ZTF_alerts"].find_one(json.loads(BRIGHT), sort=[("candidate.jd", -1)])
     assert first is not None
-    assert f'<a href="/lab/objects/ZTF/{first["objectId"]}">{first["candid"]}</a>' in page
+    assert f'<a href="/lab/objects/ztf/{first["objectId"]}">{first["candid"]}</a>' in page
 
 
 def test_python_and_dates_are_read_as_by_the_api(admin: Visitor, observed: Observed) -> None:
