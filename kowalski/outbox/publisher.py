@@ -113,9 +113,10 @@ class ResultPublisher:
                     raise
                 too_large.append(message)
         producer.flush(DELIVERY + 1)
+        # they were published together: each batch that made some has the same span
         for context in {entry[CONTEXT] for entry in entries if CONTEXT in entry}:
-            with span("publish", context, since=started, entries=len(entries)):
-                pass  # they are published together: each batch that made some sees the same time
+            with span("publish", context, since=started) as here:
+                here.note(entries=len(entries))
         for message in too_large:
             if self._is_too_large(message, producer):
                 self._give_up(message)
