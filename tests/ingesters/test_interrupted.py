@@ -64,7 +64,9 @@ def test_it_is_killed_and_resumed(
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        while mongo[INCOMING + "sky"].estimated_document_count() < NUMBER / 4:
+        while (
+            mongo[INCOMING + "sky"].estimated_document_count() < NUMBER / 4 or not mongo["ingest_stretches"].find_one()
+        ):
             assert process.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.02)
     finally:
@@ -75,7 +77,8 @@ def test_it_is_killed_and_resumed(
     assert "sky" not in mongo.list_collection_names()
     status, figures = run_ingest(*arguments[:-3], "--resume")
     assert (status, figures["collections"]) == (0, {"sky": NUMBER})
-    assert figures["stored"] == NUMBER - left
+    # what the killed processes had sent, mongod may have stored after they were counted
+    assert 0 < figures["stored"] <= NUMBER - left, "what was there was not stored again"
     assert figures["read"] < NUMBER, "what was marked as done was not read again"
     status, figures = run_ingest(*arguments[:-3], "--verify", processes=2)
     assert (status, figures["read"], figures["lacking"], figures["differing"]) == (0, NUMBER, 0, 0)
