@@ -78,12 +78,7 @@ async def _enter(page: Page, request: web.Request) -> web.StreamResponse:
     if request.method != "GET":
         try:
             fields = await request.post()
-        except (
-            *BROKEN,
-            LookupError,
-            RuntimeError,
-            zlib.error,
-        ):  # of aiohttp, which takes charsets and encodings as they are said
+        except (*BROKEN, LookupError, RuntimeError, zlib.error):  # charsets and encodings are taken as they are said
             raise BadRequest("this form can't be read") from None
         given = request.headers.get(PROOF_HEADER) or _text(fields.get(PROOF_FIELD))
         require_proof(request, given, page.access is Access.ANYBODY)

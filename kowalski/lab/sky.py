@@ -90,10 +90,8 @@ def offset(centre: Place, place: Place) -> tuple[float, float]:
     """Arcsec east and north of a place from another, less than 90 deg away: on the plane that touches the sky there (gnomonic projection)."""
     away, dec, dec0 = math.radians(place[0] - centre[0]), math.radians(place[1]), math.radians(centre[1])
     # by half angles, so that a milliarcsecond is not lost in differences of cosines
-    east, north = (
-        math.cos(dec) * math.sin(away),
-        math.sin(dec - dec0) + 2 * math.sin(dec0) * math.cos(dec) * math.sin(away / 2) ** 2,
-    )
+    east = math.cos(dec) * math.sin(away)
+    north = math.sin(dec - dec0) + 2 * math.sin(dec0) * math.cos(dec) * math.sin(away / 2) ** 2
     depth = math.cos(dec - dec0) - 2 * math.cos(dec0) * math.cos(dec) * math.sin(away / 2) ** 2
     return math.degrees(east / depth) * 3600.0, math.degrees(north / depth) * 3600.0
 

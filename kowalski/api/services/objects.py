@@ -111,9 +111,8 @@ async def linked_with(
     """The other surveys' objects at the same place that the reader sees, the nearest first."""
     end = end_of(survey.name, object_id)
     pairs = await listed(reads.queries.find(LINKS, {"objects": end}, PLAIN))
-    known = (
-        link for link in links_of([end], pairs) if key_of(link.other_survey) is not None
-    )  # of surveys that this version has
+    # of surveys that this version has no module of, there may be links
+    known = (link for link in links_of([end], pairs) if key_of(link.other_survey) is not None)
     links = sorted(known, key=lambda link: link.distance)
     others = await asyncio.gather(
         *(visible(get_survey(link.other_survey), link.other_id, reads, bands, fields) for link in links)
