@@ -178,7 +178,7 @@ def test_what_the_page_on_archives_tells(clone: Path, run: Run, up: subprocess.C
 def test_what_the_page_on_backups_tells(
     run: Run, up: subprocess.CompletedProcess[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The restoring is done where the database was wiped."""
+    """The restoring is done where nothing runs."""
     for words in lines_of("backups.md", 0):
         done = run(*(str(kept_at(tmp_path_factory)) if word == "/backups/monday" else word for word in words[1:]))
         assert done.returncode == 0, done.stderr
@@ -243,26 +243,30 @@ def test_logs_of_one_program_of_all_and_of_none(run: Run, up: subprocess.Complet
     assert "poster" in wrong.stderr
 
 
-def test_down_keeps_data_and_wipe_wants_to_be_sure(clone: Path, run: Run, up: subprocess.CompletedProcess[str]) -> None:
-    data = clone / "data" / "local"
+def test_down_keeps_data(clone: Path, run: Run, up: subprocess.CompletedProcess[str]) -> None:
     refused = run("down", "--wipe")
     assert refused.returncode == 1
     assert "takes --yes" in refused.stderr
     assert "Kowalski is down" in run("down").stdout
-    assert (data / "mongod" / "data").exists()
+    assert (clone / "data" / "local" / "mongod" / "data").exists()
     assert "nothing was running" in run("down").stdout
-    (data / "demo").mkdir()
-    run("down", "--wipe", "--yes")
-    assert [path.name for path in data.iterdir()] == ["demo"]
 
 
-def test_what_is_kept_is_put_back(clone: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
-    down, restore, up = lines_of("backups.md", 1)
-    assert (down[1:], restore[1], up[1:]) == (["down"], "restore", ["up"])
-    run("up")
+def test_what_is_kept_is_put_back(
+    run: Run, up: subprocess.CompletedProcess[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    down, restore, up_again = lines_of("backups.md", 1)
+    assert (down[1:], restore[1], up_again[1:]) == (["down"], "restore", ["up"])
     run("down")
     done = run("restore", str(kept_at(tmp_path_factory)), "--drop", "--local")
     assert done.returncode == 0, done.stderr
+
+
+def test_wipe_leaves_what_is_not_the_systems(clone: Path, run: Run, up: subprocess.CompletedProcess[str]) -> None:
+    data = clone / "data" / "local"
+    (data / "demo").mkdir()
+    run("down", "--wipe", "--yes")
+    assert [path.name for path in data.iterdir()] == ["demo"]
 
 
 def test_compose_file_means_containers_unless_local_is_said(clone: Path, run: Run, tmp_path: Path) -> None:

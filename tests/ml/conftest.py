@@ -28,13 +28,23 @@ def settings(tmp_path: Path) -> Callable[..., Config]:
     """Settings with these networks and their weights under ``tmp_path``; ``ml`` changes the section's other keys."""
 
     def make(models: dict[str, Any] | None = None, **ml: Any) -> Config:
-        tree = settings_tree([], environment={})
-        tree["ml"] = tree["ml"] | {"folder": str(tmp_path / "models"), "backend": "onnx"} | ml
         if models is not None:
-            tree["ml"]["ZTF"] = {"allowed_features": ["drb", "fwhm", "age", "ra"], "models": models}
-        return build(tree)
+            ml["ZTF"] = {"allowed_features": ["drb", "fwhm", "age", "ra"], "models": models}
+        return settings_with(**{"folder": str(tmp_path / "models")} | ml)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def settings_of() -> Callable[..., Config]:
+    """Settings whose section ``ml`` has these keys."""
+    return settings_with
+
+
+def settings_with(**ml: Any) -> Config:
+    tree = settings_tree([], environment={})
+    tree["ml"] = tree["ml"] | {"backend": "onnx"} | ml
+    return build(tree)
 
 
 @pytest.fixture(scope="session")

@@ -63,16 +63,17 @@ def test_saved_models_score_as_their_hdf5_file(
     np.testing.assert_allclose(OnnxNetwork(tmp_path / "pb.onnx").predict(inputs), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("number", [1, backends.ONNX_BATCH, backends.ONNX_BATCH + 1, 33])
 def test_onnx_scores_equal_tensorflow_for_any_number_of_alerts(
-    both: Model, random_inputs: MakeInputs, tmp_path: Path, number: int
+    both: Model, random_inputs: MakeInputs, tmp_path: Path
 ) -> None:
     convert.convert(both, tmp_path / "both.onnx")
-    network, inputs = OnnxNetwork(tmp_path / "both.onnx"), random_inputs(number)
-    scores = network.predict(inputs)
-    np.testing.assert_allclose(scores, TensorFlowNetwork(both).predict(inputs), atol=1e-6)
-    last = {name: values[-1:] for name, values in inputs.items()}
-    np.testing.assert_allclose(network.predict(last), scores[-1:], atol=1e-6)
+    network, original = OnnxNetwork(tmp_path / "both.onnx"), TensorFlowNetwork(both)
+    for number in (1, backends.ONNX_BATCH, backends.ONNX_BATCH + 1, 33):
+        inputs = random_inputs(number)
+        scores = network.predict(inputs)
+        np.testing.assert_allclose(scores, original.predict(inputs), atol=1e-6, err_msg=f"of {number}")
+        last = {name: values[-1:] for name, values in inputs.items()}
+        np.testing.assert_allclose(network.predict(last), scores[-1:], atol=1e-6, err_msg=f"the last of {number}")
 
 
 @pytest.mark.parametrize("change", [{"inputs": ("triplet", "features")}, {"feature_names": ("drb",)}])

@@ -32,14 +32,14 @@ def shelf(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def scorer(settings: Callable[..., Config], shelf: Path, request: pytest.FixtureRequest) -> Scorer:
+@pytest.fixture(scope="module")
+def scorer(settings_of: Callable[..., Config], shelf: Path, request: pytest.FixtureRequest) -> Scorer:
     backend, file_format = request.param
-    config = settings(folder=str(shelf), backend=backend)
+    config = settings_of(folder=str(shelf), backend=backend)
     if file_format == "pb":
         declared = config.ml.surveys["ZTF"].models["acai_h"].model_dump() | {"format": "pb", "sha256": None}
         section = {"allowed_features": config.ml.surveys["ZTF"].allowed_features, "models": {"acai_h": declared}}
-        config = settings(folder=str(shelf), backend=backend, ZTF=section)
+        config = settings_of(folder=str(shelf), backend=backend, ZTF=section)
     if backend == "onnx":
         assert convert_models(config.ml, "ZTF") == {}
     scorer = load_models(config, "ZTF")
