@@ -4,8 +4,10 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:  # takes a while, and is not in memory where nobody draws
+    from matplotlib.figure import Figure
 
 STYLE = """
 :root { color-scheme: light }
@@ -32,7 +34,7 @@ def paragraph(text: str, bad: bool = False) -> str:
     return f"<p{' class=bad' if bad else ''}>{escape(text)}</p>"
 
 
-def picture(name: str, figure: Figure, about: str = "") -> str:
+def picture(name: str, figure: "Figure", about: str = "") -> str:
     """A plot under its name, with what there is to say of it."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI)

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     yield system
     system.stop()
     assert system.processes() == []
+    shutil.rmtree(system.folder)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +78,7 @@ def mongodb(request: pytest.FixtureRequest) -> Database:
 
 @pytest.fixture(scope="session")
 def fresh_database(mongodb: Database) -> Iterator[Callable[[], Database]]:
-    """A function that gives the settings of a new, empty database with its own users, dropped at the end."""
+    """A function that gives the settings of a new, empty database with its own users, dropped at the end where its MongoDB stays."""
     made: list[Database] = []
 
     def make() -> Database:
@@ -86,7 +88,7 @@ def fresh_database(mongodb: Database) -> Iterator[Callable[[], Database]]:
         return settings
 
     yield make
-    for settings in made:
+    for settings in made if in_container() else ():
         drop_database(settings)
 
 

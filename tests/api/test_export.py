@@ -148,10 +148,10 @@ def test_real_alerts_come_back_as_they_are(archive: Archive) -> None:
 
 
 def test_too_much_is_refused_and_a_lot_has_an_end(api: Api, stored: MongoDatabase) -> None:
-    stored["Long"].insert_many({"_id": n, "text": f"{n:06d}" * 3500} for n in range(1600))
-    message = refusal(api, "find", {"catalog": "Long"})
+    stored["Wide"].insert_many({"_id": n, "text": f"{n:06d}" * 3500} for n in range(1600))
+    message = refusal(api, "find", {"catalog": "Wide"})
     assert message.startswith(f"export: the documents take more than {EXPORTED} bytes (tables.export_bytes)")
-    table = export(api, "find", {"catalog": "Long"}, sort=[["_id", 1]], limit=1400)
+    table = export(api, "find", {"catalog": "Wide"}, sort=[["_id", 1]], limit=1400)
     assert table["_id"].to_pylist() == list(range(1400))
     assert table["text"][17].as_py() == "000017" * 3500
-    stored["Long"].drop()
+    stored["Wide"].drop()

@@ -15,7 +15,7 @@ from kowalski.simulation.night import simulate
 from kowalski.simulation.publish import Publisher
 
 #: alerts of the night that is always streamed, and of the long one
-SHORT, LONG = 800, 2000
+SHORT, LONG = 500, 2000
 RECEIVER = "skyportal-receiver"
 #: the groups of the filters as the receiver has them
 GROUPS = [argument for group in range(1, 6) for argument in ("--group", f"{group}:{5 * group - 4}-{5 * group}")]

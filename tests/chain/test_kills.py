@@ -13,24 +13,27 @@ from kowalski.local.system import LocalSystem
 from kowalski.simulation.night import simulate
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_supervisor_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
+def end(system: LocalSystem, how: signal.Signals) -> None:
     """When the supervisor is gone, so is all that it ran."""
+    processes = system.processes()
+    os.kill(system.supervisor.pid() or 0, how)
+    _, left = psutil.wait_procs(processes, timeout=60)
+    assert left == []
+    assert system.processes() == []
+
+
+def test_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
     system = LocalSystem.isolated(tmp_path / "system")
     try:
         system.start()
-        processes = system.processes()
-        assert len(processes) >= 9
-        os.kill(system.supervisor.pid() or 0, how)
-        _, left = psutil.wait_procs(processes, timeout=60)
-        assert left == []
-        assert system.processes() == []
+        assert len(system.processes()) >= 9
+        end(system, signal.SIGKILL)
     finally:
         system.stop()
 
 
 def test_workers_renewed_by_age_lose_nothing(tmp_path: Path) -> None:
-    """Workers that reach the end of their lifetime in the middle of a night are replaced; every alert is stored."""
+    """Workers that reach the end of their lifetime in the middle of a night are replaced; every alert is stored. Its supervisor ends when asked."""
     changes = {"dask": {"lifetime": "6 seconds", "lifetime_stagger": "1 seconds"}, "kafka": {"metadata_refresh": 1}}
     system = LocalSystem.isolated(tmp_path / "system", changes, receiver=False)
     try:
@@ -50,5 +53,6 @@ def test_workers_renewed_by_age_lose_nothing(tmp_path: Path) -> None:
             seen |= workers()
         assert chain.stored() == sent
         assert chain.database.quarantine.count_documents({}) == 0
+        end(system, signal.SIGTERM)
     finally:
         system.stop()
