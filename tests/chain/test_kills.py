@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 
 import psutil
-import pytest
 from conftest import Chain
 
 from kowalski.local.system import LocalSystem
