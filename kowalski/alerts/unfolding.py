@@ -102,6 +102,8 @@ def _of(kind: Any, named: dict[str, Unfolding | None], depth: int) -> Unfolding:
     if "name" not in kind:
         return _by_kind(kind, named, depth)
     name = kind["name"]
+    if name in PRIMITIVES:
+        raise PacketError("schema", f"{name} is a type of Avro's own")
     named[name] = None
     found = named[name] = _by_kind(kind, named, depth)
     if found.depth > MAX_DEPTH:

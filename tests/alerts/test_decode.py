@@ -219,6 +219,13 @@ def test_schemas_that_no_packet_can_have(schema: bytes) -> None:
     assert reason(header(schema) + block(b"\x02" * 50)) in ("schema", "corrupt", "trailing_bytes")
 
 
+@pytest.mark.parametrize("name", ["long", "null", "string"])
+def test_no_record_has_the_name_of_a_type_of_avros_own(name: str) -> None:
+    """Its fields of that type would be taken for itself."""
+    schema = {"type": "record", "name": name, "fields": [{"name": "n", "type": name}]}
+    assert reason(header(json.dumps(schema).encode()) + block(b"\x02")) == "schema"
+
+
 def test_no_schema_and_no_such_codec() -> None:
     assert reason(b"Obj\x01" + long(0) + SYNC + block(b"\x00")) == "schema"
     assert reason(header(TINY, b"brotli") + block(plain(RECORD))) == "codec"
