@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 TOGETHER = ("tests/documentation/", "tests/lab/")
 
 
+@pytest.hookimpl(optionalhook=True)  # images have no xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Tests are shared out by file, those of `TOGETHER` by folder."""
     from xdist.scheduler import LoadFileScheduling

@@ -119,7 +119,12 @@ def with_folders(name: str, folders: Mapping[Path, str], *arguments: str) -> int
     binds = [f"{folder.resolve()}:{place}" for folder, place in folders.items()]
     binds.append(f"{ROOT / 'config.yaml'}:/config.yaml:ro")
     mounts = [part for bind in binds for part in ("--volume", bind)]
-    settings = ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "KOWALSKI_CONFIG=/config.yaml"]
+    settings = [
+        "--user",
+        f"{os.getuid()}:{os.getgid()}",
+        "-e",
+        "KOWALSKI_CONFIG=/config.yaml",
+    ]  # Compose 1 knows no --env
     terminal = [] if sys.stdout.isatty() and sys.stdin.isatty() else ["-T"]
     call = ["ingester", "python", "kowalski.py", name, *arguments]
     return compose("run", "--rm", *terminal, *settings, *mounts, *call)
