@@ -51,6 +51,7 @@ from kowalski.api.models.watchlists import Lists, NewWatchlist, Replacement, Wat
 from kowalski.api.services.exports import PARQUET
 from kowalski.api.state import SERVICES, SESSION, USER
 from kowalski.api.uploads import upload_of
+from kowalski.nesting import LEVELS, is_too_deep
 
 #: bytes of the body of a sky map or of an uploaded list; others have up to ``server.client_max_size``
 LARGE = 64 << 20
@@ -231,6 +232,8 @@ async def _content(request: web.Request, large: bool) -> dict[str, Any]:
         raise BadRequest("the body is not valid JSON") from None
     if not isinstance(content, dict):
         raise BadRequest("the body must be a JSON object")
+    if is_too_deep(content):
+        raise BadRequest(f"the body is nested deeper than {LEVELS} levels")
     return content
 
 

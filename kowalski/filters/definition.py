@@ -12,11 +12,15 @@ from kowalski.filters.actions import Autosave, FollowUp, read_autosave, read_fol
 from kowalski.filters.compile import CompiledStages, Reads, compile_stages, parse_pipeline
 from kowalski.filters.sight import Sight
 from kowalski.filters.watching import WATCHED, require_declared, required_lists
+from kowalski.nesting import is_too_deep
 from kowalski.provenance.digests import digest
 from kowalski.watchlists.matching import ListKey
 
 #: what of a filter's document decides, beside the version's pipeline, and has no versions
 DECIDING = ("permissions", "surveys", "watchlists", "update_annotations", "autosave", "auto_followup")
+
+#: levels of lists and objects that MongoDB may have of these
+STORED = 200
 
 Action = TypeVar("Action", Autosave, FollowUp)
 
@@ -93,8 +97,10 @@ def compile_filter(document: Mapping[str, Any], fid: str | None = None) -> Compi
 
 
 def state_of(document: Mapping[str, Any], version: Mapping[str, Any]) -> str:
-    """The digest of all of a filter's document that decides what becomes of an alert."""
+    """The digest of all of a filter's document that decides what becomes of an alert; raises `FilterError` where that is nested too deep."""
     decides = {name: document.get(name) for name in DECIDING}
+    if is_too_deep(decides, STORED):
+        raise FilterError(f"filter {document.get('filter_id')} is nested deeper than {STORED} levels")
     return digest(json_util.dumps({"pipeline": version["pipeline"], **decides}, sort_keys=True))
 
 

@@ -12,6 +12,7 @@ from api_harness import Api
 
 from kowalski.api.errors import errors_as_json
 from kowalski.database.client import MongoDatabase
+from kowalski.nesting import LEVELS
 from kowalski.settings import Database
 
 
@@ -40,6 +41,24 @@ def test_bodies_that_are_no_json_object(api: Api, body: bytes) -> None:
         answer = requests.post(api.url + path, data=body, headers={"Authorization": api.token}, timeout=30)
         _is_error(answer, 400)
         assert answer.json()["message"].startswith("the body ")
+
+
+@pytest.mark.parametrize("levels", [LEVELS, 250, 480, 900])
+def test_bodies_that_are_nested_too_deep(api: Api, levels: int) -> None:
+    """Their ``x`` has that many levels, and they two or three more."""
+    deep = "[" * levels + "]" * levels
+    follow_up = (
+        '{"filter_id": 77, "group_id": 1, "catalog": "ZTF_alerts", "permissions": [1], "pipeline": [{"$match": {"candid": 1}}],'
+        ' "autosave": true, "auto_followup": {"active": true, "allocation_id": 1, "payload": {"x": %s}}}'
+    )
+    query = '{"query_type": "find", "query": {"catalog": "Stars", "filter": {"x": %s}}}'
+    headers = {"Authorization": api.token}
+    for path, body in (("/api/filters", follow_up), ("/api/queries", query), ("/api/export", query)):
+        answer = requests.post(api.url + path, data=body % deep, headers=headers, timeout=30)
+        _is_error(answer, 400, f"the body is nested deeper than {LEVELS} levels")
+    few = "[" * (LEVELS - 3) + "]" * (LEVELS - 3)
+    answer = requests.post(f"{api.url}/api/queries", data=query % few, headers=headers, timeout=30)
+    assert "the query is nested deeper than 100 levels" in answer.json()["message"]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,14 @@ def refused(pipeline: Any) -> str:
     return str(caught.value)
 
 
+def test_what_is_nested_deeper_than_mongodb_stores_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(FilterError, match="nested deeper"):
+        compile_filter(document() | {"auto_followup": {"priority_order": deep}})
+
+
 def test_the_active_version_is_compiled() -> None:
     compiled = compile_filter(
         document(update_annotations=True, autosave={"active": True}, auto_followup={"active": False})

@@ -7,10 +7,12 @@ from night import Observed
 from visitor import Visitor
 
 from kowalski.lab.addresses import object_address
+from kowalski.lab.cookies import PROOF_HEADER
 from kowalski.lab.filters.versions import MOST, side_by_side
 from kowalski.lab.query.flat import WIDEST, flat
 from kowalski.lab.query.plots import MAGNITUDE, counted
 from kowalski.lab.shown import NOTHING, figure, moment
+from kowalski.nesting import LEVELS
 
 
 def test_texts_of_many_equal_lines_are_compared_as_far_as_is_quick() -> None:
@@ -74,6 +76,27 @@ def test_half_a_character_is_no_fault_of_the_servers(admin: Visitor) -> None:
     assert answer.status_code == 303
     assert admin.page(answer.headers["Location"]).status_code == 400
     admin.submit(f"{answer.headers['Location']}/forget", proof=proof)
+
+
+@pytest.mark.parametrize("levels", [LEVELS, 300, 600, 900])
+def test_what_is_nested_too_deep_is_said_to_be(admin: Visitor, levels: int) -> None:
+    deep = "[" * levels + "]" * levels
+    proof = admin.proof("/lab/query")
+    said = admin.submit("/lab/query", kind="find", catalog="ZTF_alerts", filter=f'{{"x": {deep}}}', proof=proof)
+    assert (said.status_code, "nested deeper than" in said.text) == (400, True)
+    told = admin.post(
+        f"{admin.lab.url}/lab/filters/check",
+        data={
+            "catalog": "ZTF_alerts",
+            "filter_id": "5",
+            "group_id": "1",
+            "permissions": "1",
+            "pipeline": f'[{{"$match": {{"x": {deep}}}}}]',
+        },
+        headers={PROOF_HEADER: admin.proof("/lab/filters/new")},
+        timeout=30,
+    )
+    assert (told.status_code, told.json()["ok"], "nested deeper than" in told.json()["message"]) == (200, False, True)
 
 
 def test_a_host_without_sense_changes_the_examples_alone(admin: Visitor, observed: Observed) -> None:

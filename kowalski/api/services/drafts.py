@@ -21,6 +21,7 @@ from kowalski.filters.compile import parse_pipeline
 from kowalski.filters.definition import version_of
 from kowalski.filters.explain import MISSING, value_at
 from kowalski.filters.language import OPERATORS
+from kowalski.nesting import is_too_deep
 
 #: what a draft is called beside the version that it is compared with
 DRAFT = "draft"
@@ -134,6 +135,8 @@ def _refused(pipeline: Any) -> Document:
     try:
         stages = json_util.loads(pipeline) if isinstance(pipeline, str) else pipeline
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
+        return {}
+    if is_too_deep(stages):
         return {}
     for number, stage in enumerate(stages if isinstance(stages, list) else (), 1):
         try:

@@ -15,6 +15,7 @@ from kowalski.api.models.fields import Body
 from kowalski.api.models.filters import Change, FilterId, NewVersion, Replay, ToExplain
 from kowalski.api.models.queries import FieldName
 from kowalski.lab.incoming import Text
+from kowalski.nesting import LEVELS, is_too_deep
 
 #: alerts that a bar may stand for
 MOST_COUNTED = 10**12
@@ -163,9 +164,12 @@ def _mapping(name: str, text: str) -> Any:
 
 def _json(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         try:
-            return ast.literal_eval(text.strip())
+            value = ast.literal_eval(text.strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise BadRequest(f"{name}: not valid JSON: {error}") from None
+    if is_too_deep(value):
+        raise BadRequest(f"{name} is nested deeper than {LEVELS} levels")
+    return value

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from kowalski.api.errors import BadRequest, explain
 from kowalski.api.models.fields import UNITS, literal
 from kowalski.api.models.queries import QUERY, AnyQuery
+from kowalski.nesting import LEVELS, is_too_deep
 
 #: characters of a form that the lab keeps
 MOST = 100_000
@@ -65,6 +66,8 @@ def query_of(kind: str, fields: Mapping[str, str]) -> tuple[dict[str, Any], AnyQ
     body = {"query_type": kind, "query": query, "kwargs": options}
     try:
         body = json.loads(json.dumps(body, allow_nan=False))
+        if is_too_deep(body):
+            raise BadRequest(f"the query is nested deeper than {LEVELS} levels")
         return body, QUERY.validate_python(body)
     except ValidationError as error:
         raise BadRequest(explain(error)) from None
