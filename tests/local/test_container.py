@@ -141,6 +141,13 @@ def test_status_in_a_container_is_about_its_role(api: Started, tmp_path: Path) -
     assert done.stdout.strip() == "['api']"
 
 
+def test_tests_are_collected_where_there_is_no_xdist() -> None:
+    """As in images."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "--collect-only", "-q", "tests/test_delayed.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # prepare
 
 
