@@ -1,10 +1,13 @@
 """Compile a pipeline: check it, make it fit for a whole batch, and find out what it reads."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import bson
 from bson import json_util
+from bson.code import Code
+from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 from bson.errors import BSONError
 
@@ -86,7 +89,7 @@ def parse_pipeline(pipeline: Any) -> list[Stage]:
     """
     if isinstance(pipeline, str):
         try:
-            pipeline = json_util.loads(pipeline)
+            pipeline = json.loads(pipeline, object_hook=_typed)
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, BSONError) as error:
             raise FilterError(f"pipeline is not valid extended JSON: {type(error).__name__}: {error}") from None
     if not isinstance(pipeline, list) or not all(isinstance(stage, dict) and len(stage) == 1 for stage in pipeline):
@@ -106,6 +109,19 @@ def parse_pipeline(pipeline: Any) -> list[Stage]:
     except (BSONError, OverflowError, ValueError, RecursionError) as error:
         raise FilterError(f"pipeline holds what MongoDB has no type for: {error}") from None
     return pipeline
+
+
+def _typed(document: dict[str, Any]) -> Any:
+    """What an object of extended JSON stands for.
+
+    Refused are an ``$oid`` of nothing, which would be another one each time, and what may hold anything: code with its scope, references.
+    """
+    if "$oid" in document and not isinstance(document["$oid"], str):
+        raise TypeError("$oid must be text")
+    made = json_util.object_hook(document)
+    if isinstance(made, Code | DBRef):
+        raise TypeError("$code and $ref are not allowed")
+    return made
 
 
 def fields_read(stages: list[Stage]) -> Reads:
@@ -158,4 +174,4 @@ def words_of(value: Any) -> Iterator[str]:
         for item in value:
             yield from words_of(item)
     elif isinstance(value, str):
-        yield value
+        yield str(value)  # code in a literal is text that can't be looked up

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from bson.code import Code
+from bson.dbref import DBRef
+
+from kowalski.nesting import is_too_deep
 
 Stage = dict[str, Any]
 
@@ -75,6 +78,8 @@ def strangers(value: Any, depth: int = 0) -> Iterator[str]:
         for key, item in value.items():
             if isinstance(key, str) and key.startswith("$"):
                 if key == "$literal":
+                    if is_too_deep(item, MAX_DEPTH - depth):
+                        raise TooDeep
                     continue
                 if key not in OPERATORS:
                     yield key
@@ -86,6 +91,8 @@ def strangers(value: Any, depth: int = 0) -> Iterator[str]:
             yield from strangers(item, depth + 1)
     elif isinstance(value, Code):
         yield "$code"
+    elif isinstance(value, DBRef):  # which may hold anything
+        yield "$ref"
 
 
 def strange_stages(pipeline: Any, allowed: frozenset[str] = STAGES, depth: int = 0) -> Iterator[str]:

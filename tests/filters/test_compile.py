@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from bson import json_util
+from bson.code import Code
+from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 
@@ -15,6 +17,7 @@ from kowalski.filters.compile import (
     CARRIER,
     EVERYTHING,
     Reads,
+    compile_stages,
     fields_read,
     parse_pipeline,
 )
@@ -57,6 +60,37 @@ def test_what_is_nested_deeper_than_mongodb_stores_is_refused() -> None:
         deep = [deep]
     with pytest.raises(FilterError, match="nested deeper"):
         compile_filter(document() | {"auto_followup": {"priority_order": deep}})
+
+
+DEEP = "[" * 600 + "]" * 600
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"$oid": None}, "oid must be text"),
+        ({"$literal": {"$code": "f()"}}, "not allowed"),
+        ({"$literal": {"$code": "f()", "$scope": {"x": 1}}}, "not allowed"),
+        ({"$ref": "users", "$id": 1, "$function": {}}, "not allowed"),
+        ({"$literal": {"$ref": "users", "$id": 1}}, "not allowed"),
+    ],
+)
+def test_what_stands_for_no_value(body: Any, why: str) -> None:
+    with pytest.raises(FilterError, match=why):
+        parse_pipeline(json.dumps([{"$addFields": {"x": body}}]))
+
+
+def test_nesting_has_an_end() -> None:
+    for text in (f'[{{"$match": {{"x": {DEEP}}}}}]', f'[{{"$addFields": {{"x": {{"$literal": {DEEP}}}}}}}]'):
+        with pytest.raises(FilterError, match="nested deeper"):
+            parse_pipeline(text)
+
+
+def test_code_and_references_of_a_database_are_no_more_allowed() -> None:
+    for value in (Code("f()"), DBRef("users", 1, **{"$function": {}})):
+        with pytest.raises(FilterError, match="forbidden operators"):
+            parse_pipeline([{"$addFields": {"x": value}}])
+    assert compile_stages(parse_pipeline([{"$addFields": {"x": {"$literal": Code("f()")}}}])).together is not None
 
 
 def test_the_active_version_is_compiled() -> None:
