@@ -86,7 +86,10 @@ def test_brokers_and_posters_count_the_stages(chain: Chain) -> None:
         assert count == ALERTS or (stage == "filtered_delivered" and 0 < count <= ALERTS), stage
     stored = found["kowalski_broker_packets_total", frozenset({("survey", "ZTF"), ("outcome", "stored")})]
     assert stored == ALERTS
-    assert found["kowalski_broker_alerts_under_way", frozenset({("survey", "ZTF")})] == 0
+    under_way = "kowalski_broker_alerts_under_way", frozenset({("survey", "ZTF")})
+    chain.wait(
+        lambda: scraped(targets(chain)["alert-broker-ztf"])[under_way] == 0, "the broker says that nothing is under way"
+    )
 
 
 def test_dask_and_its_workers_are_seen(chain: Chain) -> None:

@@ -109,11 +109,13 @@ def test_a_click_on_a_band_hides_it_and_another_shows_it_again(at_object: Browse
 
 def test_the_theme_changes_the_plot_too(at_object: Browser) -> None:
     def paper() -> Any:
-        return at_object.run("return Bokeh.documents.at(-1).roots()[0].background_fill_color")
+        """None while it is drawn anew."""
+        return at_object.run("return Bokeh.documents.at(-1)?.roots()[0]?.background_fill_color ?? null")
 
     before = paper()
+    assert before is not None
     at_object.find("#theme").click()
-    wait_until(lambda: paper() != before)
+    wait_until(lambda: paper() not in (None, before))
 
 
 def test_by_keys_alone_to_another_alert_and_the_points(at_object: Browser, rich: dict[str, Any]) -> None:

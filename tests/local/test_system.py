@@ -22,8 +22,9 @@ Make = Callable[..., LocalSystem]
 
 #: a program with a child of its own, which it takes along when told to stop
 PARENT = (
-    "import signal, subprocess, sys; child = subprocess.Popen(['sleep', '600']); "
-    "signal.signal(signal.SIGTERM, lambda *_: (child.kill(), sys.exit(0))); "
+    "import signal, subprocess, sys; told = [signal.SIGTERM]; "
+    "signal.pthread_sigmask(signal.SIG_BLOCK, told); child = subprocess.Popen(['sleep', '600']); "
+    "signal.signal(signal.SIGTERM, lambda *_: (child.kill(), sys.exit(0))); signal.pthread_sigmask(signal.SIG_UNBLOCK, told); "
     "print('at work', flush=True); child.wait()"
 )
 
