@@ -49,6 +49,8 @@ async def read(
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
+            assert process.stdout is not None
+            await process.stdout.read()  # asyncio's own loop takes no process for ended of which something is unread
             await process.wait()
 
 
@@ -76,11 +78,15 @@ async def _taken(
     assert out is not None
     while True:
         reading = asyncio.ensure_future(_part(out))
-        await asyncio.wait({reading, feeding} if not feeding.done() else {reading}, return_when=asyncio.FIRST_COMPLETED)
-        if feeding.done() and (error := feeding.exception()) is not None:
+        try:
+            if not feeding.done():  # it may have failed while the last documents were written
+                await asyncio.wait({reading, feeding}, return_when=asyncio.FIRST_COMPLETED)
+            if feeding.done() and (error := feeding.exception()) is not None:
+                raise error
+            part = await reading
+        finally:
             reading.cancel()
-            raise error
-        part = await reading
+            await asyncio.wait({reading})
         if part is None:
             return _told(await out.read(), await process.wait())
         await write(part)
