@@ -119,12 +119,8 @@ def with_folders(name: str, folders: Mapping[Path, str], *arguments: str) -> int
     binds = [f"{folder.resolve()}:{place}" for folder, place in folders.items()]
     binds.append(f"{ROOT / 'config.yaml'}:/config.yaml:ro")
     mounts = [part for bind in binds for part in ("--volume", bind)]
-    settings = [
-        "--user",
-        f"{os.getuid()}:{os.getgid()}",
-        "-e",
-        "KOWALSKI_CONFIG=/config.yaml",
-    ]  # Compose 1 knows no --env
+    # -e, for Compose 1 knows no --env
+    settings = ["--user", f"{os.getuid()}:{os.getgid()}", "-e", "KOWALSKI_CONFIG=/config.yaml"]
     terminal = [] if sys.stdout.isatty() and sys.stdin.isatty() else ["-T"]
     call = ["ingester", "python", "kowalski.py", name, *arguments]
     return compose("run", "--rm", *terminal, *settings, *mounts, *call)
